@@ -1,0 +1,84 @@
+use alloy_consensus::{EthereumTxEnvelope, Header, TxEip4844, transaction::Recovered};
+use alloy_eips::{eip4844::DATA_GAS_PER_BLOB, eip4895::Withdrawal};
+use alloy_evm::FromRecoveredTx;
+use alloy_primitives::{Address, B256};
+use revm::context::TxEnv;
+use std::sync::Arc;
+
+/// A decoded block whose senders are known: what the engine executes.
+///
+/// Only the header fields that execution reads count (number, timestamp, beneficiary, gas limit, base fee,
+/// difficulty or mix hash, excess blob gas, parent hash, parent beacon block root); gas used, roots and bloom are
+/// not compared here.
+#[derive(Debug, Clone, Default)]
+pub struct Block {
+    /// The block's header.
+    pub header: Header,
+    /// The block's transactions, in order.
+    pub transactions: Vec<Transaction>,
+    /// Uncles, for the rewards of proof of work.
+    pub ommers: Vec<Ommer>,
+    /// Withdrawals ([EIP-4895](https://eips.ethereum.org/EIPS/eip-4895)), from Shanghai on.
+    pub withdrawals: Vec<Withdrawal>,
+}
+
+/// An uncle. Its miner and number earn it a reward; without them only the block's own miner is paid for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ommer {
+    /// The uncle's header is at hand.
+    Known {
+        /// The uncle's miner.
+        beneficiary: Address,
+        /// The uncle's block number.
+        number: u64,
+    },
+    /// Only its hash is known: the miner's 1/32 is paid, the uncle's own reward is left out.
+    Unknown,
+}
+
+/// A transaction in the form that the EVM takes, with its sender recovered.
+///
+/// Cheap to clone: workers share one environment.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    pub(crate) env: Arc<TxEnv>,
+    hash: B256,
+}
+
+impl Transaction {
+    /// A transaction of which the caller knows revm's environment.
+    #[must_use]
+    pub fn new(env: TxEnv, hash: B256) -> Self {
+        Self { env: Arc::new(env), hash }
+    }
+
+    /// A decoded transaction with its recovered sender.
+    #[must_use]
+    pub fn from_recovered(tx: &Recovered<EthereumTxEnvelope<TxEip4844>>) -> Self {
+        Self::new(TxEnv::from_recovered_tx(tx.inner(), tx.signer()), *tx.inner().tx_hash())
+    }
+
+    /// revm's view of the transaction.
+    #[must_use]
+    pub fn env(&self) -> &TxEnv {
+        &self.env
+    }
+
+    /// The transaction's hash.
+    #[must_use]
+    pub fn hash(&self) -> B256 {
+        self.hash
+    }
+
+    /// The transaction's type byte ([EIP-2718](https://eips.ethereum.org/EIPS/eip-2718)).
+    #[must_use]
+    pub fn tx_type(&self) -> u8 {
+        self.env.tx_type
+    }
+
+    /// Blob gas of the transaction ([EIP-4844](https://eips.ethereum.org/EIPS/eip-4844)).
+    #[must_use]
+    pub fn blob_gas(&self) -> u64 {
+        self.env.blob_hashes.len() as u64 * DATA_GAS_PER_BLOB
+    }
+}

@@ -1,0 +1,111 @@
+use crate::{Account, Ticket};
+use alloy_primitives::{Address, B256, U256};
+use revm::bytecode::Bytecode;
+use std::{fmt, sync::Arc};
+
+/// The state before a stream of blocks, as the engine sees it.
+///
+/// Implementations answer for one fixed state: two reads of one key give the same answer. The engine reads a
+/// key at most once a stream, from any of its workers, and never holds two readers' answers together.
+///
+/// # Errors
+///
+/// Every method may answer [`ReadError::Pending`] with a ticket: the engine waits for it and asks again.
+pub trait StateReader: Send + Sync {
+    /// The account at `address`, or `None` if it does not exist.
+    fn account(&self, address: Address) -> Result<Option<Account>, ReadError>;
+
+    /// The value of a storage slot; zero if it was never written. Asked only of accounts that exist.
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, ReadError>;
+
+    /// The code with this hash. Never asked for the hash of nothing.
+    fn code(&self, code_hash: B256) -> Result<Bytecode, ReadError>;
+
+    /// The hash of an ancestor block, for `BLOCKHASH`. Asked only of the last 256 blocks.
+    fn block_hash(&self, number: u64) -> Result<B256, ReadError>;
+}
+
+impl<R: StateReader + ?Sized> StateReader for Arc<R> {
+    fn account(&self, address: Address) -> Result<Option<Account>, ReadError> {
+        (**self).account(address)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, ReadError> {
+        (**self).storage(address, slot)
+    }
+
+    fn code(&self, code_hash: B256) -> Result<Bytecode, ReadError> {
+        (**self).code(code_hash)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, ReadError> {
+        (**self).block_hash(number)
+    }
+}
+
+/// What a reader was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StateKey {
+    /// An account's balance, nonce and code hash.
+    Account(Address),
+    /// One storage slot of an account.
+    Storage(Address, U256),
+    /// Code by its hash.
+    Code(B256),
+    /// The hash of a block by its number.
+    BlockHash(u64),
+}
+
+impl fmt::Display for StateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(address) => write!(f, "account {address}"),
+            Self::Storage(address, slot) => write!(f, "slot {slot:#x} of account {address}"),
+            Self::Code(hash) => write!(f, "code {hash}"),
+            Self::BlockHash(number) => write!(f, "hash of block {number}"),
+        }
+    }
+}
+
+/// Why a reader gave no value.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The state is partial and does not hold this key. Fatal for the block that needs it.
+    #[error("{key} is not in this witness")]
+    NotInWitness {
+        /// The key that is missing.
+        key: StateKey,
+    },
+    /// The value is on its way: wait for the ticket, then ask again.
+    #[error("{key} is still being read")]
+    Pending {
+        /// The key that is being read.
+        key: StateKey,
+        /// Completes when asking again gives an answer.
+        ticket: Ticket,
+    },
+    /// The store behind the reader failed. Fatal for the block that needs the key.
+    #[error("reading {key} failed")]
+    Store {
+        /// The key that could not be read.
+        key: StateKey,
+        /// What the store said.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl PartialEq for ReadError {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::NotInWitness { key: a }, Self::NotInWitness { key: b })
+            | (Self::Pending { key: a, .. }, Self::Pending { key: b, .. }) => a == b,
+            (Self::Store { key: a, source: x }, Self::Store { key: b, source: y }) => {
+                a == b && x.to_string() == y.to_string()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for ReadError {}
