@@ -71,9 +71,10 @@ impl CgroupLimits {
         let read = |file: &str| fs::read_to_string(directory.join(file)).ok();
         let (quota, memory) = if unified {
             let quota = read("cpu.max").and_then(|text| parse_cpu_max(&text));
-            let memory = ["memory.max", "memory.high"].into_iter().filter_map(|file| {
-                read(file).and_then(|text| parse_memory_limit(&text))
-            });
+            // Above `memory.high` the kernel throttles the group to a crawl: as good as a limit.
+            let memory = ["memory.max", "memory.high"]
+                .into_iter()
+                .filter_map(|file| read(file).and_then(|text| parse_memory_limit(&text)));
             (quota, memory.min())
         } else {
             let quota = read("cpu.cfs_quota_us")
@@ -85,18 +86,17 @@ impl CgroupLimits {
         tighten_to(&mut self.memory_bytes, memory);
 
         // Nested cpusets only shrink, so the first one found, the innermost, holds.
-        let list = |files: [&str; 2]| {
-            let text = files.into_iter().find_map(read)?;
-            cpu_list::parse(&text).filter(|list| !list.is_empty())
+        // The effective set comes first: a plain one may be empty, which means the parent's.
+        let list = |files: [&str; 3]| {
+            let lists = files.into_iter().filter_map(|file| cpu_list::parse(&read(file)?));
+            lists.into_iter().find(|list| !list.is_empty())
         };
         if self.cpus.is_none() {
-            self.cpus = list(["cpuset.cpus.effective", "cpuset.effective_cpus"])
-                .or_else(|| list(["cpuset.cpus", "cpuset.cpus"]))
+            self.cpus = list(["cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"])
                 .map(|list| list.into_iter().map(CpuId).collect());
         }
         if self.numa_nodes.is_none() {
-            self.numa_nodes = list(["cpuset.mems.effective", "cpuset.effective_mems"])
-                .or_else(|| list(["cpuset.mems", "cpuset.mems"]))
+            self.numa_nodes = list(["cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems"])
                 .map(|list| list.into_iter().map(NumaId).collect());
         }
     }

@@ -75,7 +75,9 @@ fn is_numbered(name: &str, prefix: &str) -> bool {
 }
 
 fn names(directory: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
@@ -99,7 +101,12 @@ mod tests {
 
     #[test]
     fn a_gpu_with_two_kinds_of_node_counts_once() {
-        let root = root_with(&[("dev/nvidia0", ""), ("dev/nvidiactl", ""), ("dev/dri/renderD128", ""), ("dev/dri/card0", "")]);
+        let root = root_with(&[
+            ("dev/nvidia0", ""),
+            ("dev/nvidiactl", ""),
+            ("dev/dri/renderD128", ""),
+            ("dev/dri/card0", ""),
+        ]);
         assert_eq!(Devices::scan(root.path()).gpus_count, 1);
     }
 

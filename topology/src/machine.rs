@@ -70,8 +70,11 @@ impl Machine {
         self
     }
 
-    /// The same machine seen through `limits`, which replace those it had.
+    /// The same machine seen through `limits`, which replace those it had. Cores draw memory from the nodes left.
     pub fn with_limits(mut self, limits: Limits) -> Self {
+        for core in &mut self.cores {
+            core.numa = Self::nearest_memory(&self.numa_nodes, &limits, &core.cpus).unwrap_or(core.numa);
+        }
         self.limits = limits;
         self
     }
