@@ -115,6 +115,8 @@ impl StateReader for MemoryState {
     fn storage(&self, address: Address, slot: U256) -> Result<U256, ReadError> {
         match self.storage.get(&address).and_then(|slots| slots.get(&slot)) {
             Some(value) => Ok(*value),
+            // What does not exist has no storage: that much even a witness says.
+            None if self.accounts.get(&address) == Some(&None) => Ok(U256::ZERO),
             None => self.absent(StateKey::Storage(address, slot), U256::ZERO),
         }
     }
@@ -152,6 +154,8 @@ mod tests {
         assert_eq!(state.account(A), Err(ReadError::NotInWitness { key: StateKey::Account(A) }));
         state.set_absent(A);
         assert_eq!(state.account(A), Ok(None));
+        assert_eq!(state.storage(A, U256::from(3)), Ok(U256::ZERO));
+        state.set_account(A, Account::EMPTY);
         let error = state.storage(A, U256::from(3)).unwrap_err();
         assert_eq!(error.to_string(), format!("slot 0x3 of account {A} is not in this witness"));
     }

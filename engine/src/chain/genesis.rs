@@ -48,8 +48,16 @@ impl Genesis {
     ///
     /// [`GenesisError`] if the text is no such file, the chain id is 0, or forks activate out of order.
     pub fn from_json(json: &str) -> Result<Self, GenesisError> {
-        let genesis: alloy_genesis::Genesis =
+        let json: serde_json::Value =
             serde_json::from_str(json).map_err(|source| GenesisError::Json { source })?;
+        for field in ["config", "alloc"] {
+            // The parser below would take defaults, and a chain of defaults is nobody's chain.
+            if !json.get(field).is_some_and(serde_json::Value::is_object) {
+                return Err(GenesisError::Field { field, value: "missing".into(), expected: "an object" });
+            }
+        }
+        let genesis: alloy_genesis::Genesis =
+            serde_json::from_value(json).map_err(|source| GenesisError::Json { source })?;
         let chain = chain_spec(&genesis.config)?;
         let header = Header {
             parent_hash: genesis.parent_hash.unwrap_or_default(),
@@ -164,7 +172,8 @@ fn chain_spec(config: &ChainConfig) -> Result<ChainSpec, GenesisError> {
         })?;
         chain = chain.with_blob_params(fork, *params);
     }
-    Ok(chain.with_deposit_contract(config.deposit_contract_address.unwrap_or(MAINNET_DEPOSIT_CONTRACT_ADDRESS)))
+    Ok(chain
+        .with_deposit_contract(config.deposit_contract_address.unwrap_or(MAINNET_DEPOSIT_CONTRACT_ADDRESS)))
 }
 
 /// Forks must activate in their historical order; one that is left out is skipped.

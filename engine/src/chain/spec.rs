@@ -38,8 +38,7 @@ impl ChainSpec {
     /// The Hoodi test network.
     #[must_use]
     pub fn hoodi() -> Self {
-        Self::new(560_048, EthereumHardfork::hoodi())
-            .with_deposit_contract(MAINNET_DEPOSIT_CONTRACT_ADDRESS)
+        Self::new(560_048, EthereumHardfork::hoodi()).with_deposit_contract(MAINNET_DEPOSIT_CONTRACT_ADDRESS)
     }
 
     /// A chain on which all rules up to and including `spec` hold from genesis on: for tests and workloads.
@@ -221,8 +220,7 @@ mod tests {
 
     #[test]
     fn a_fork_can_be_overridden() {
-        let chain =
-            ChainSpec::mainnet().with_fork(EthereumHardfork::Homestead, ForkCondition::Block(7));
+        let chain = ChainSpec::mainnet().with_fork(EthereumHardfork::Homestead, ForkCondition::Block(7));
         assert_eq!(chain.spec_id(&header(6, 0)), SpecId::FRONTIER);
         assert_eq!(chain.spec_id(&header(7, 0)), SpecId::HOMESTEAD);
     }

@@ -1,0 +1,285 @@
+use crate::{
+    Block, BlockError, BlockMetrics, BlockOutcome, CancelToken, ExecutionError, PhaseTimes, StrategyChoice,
+    WorkerPool,
+    cancel::Limits,
+    chain::ChainSpec,
+    evm::EvmStream,
+    policy::{Decision, decide},
+    scheduler::{Optimistic, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
+};
+use citius_state::StateReader;
+use std::{num::NonZeroUsize, sync::Arc, time::Instant};
+
+/// Executes blocks of one chain. Cheap to keep, and to share between threads; several engines can share workers.
+pub struct Engine {
+    chain: Arc<ChainSpec>,
+    pool: Arc<WorkerPool>,
+    config: EngineConfig,
+    serial: Serial<EvmStream>,
+    optimistic: Optimistic<EvmStream>,
+}
+
+/// Bounds of an engine.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Memory that a block may use for locations and versions, in bytes; beyond it the block ends with
+    /// [`ExecutionError::MemoryLimit`]. A stream has this much for each block submitted so far. (EVM memory is
+    /// bounded by gas, and the outcome by what is executed; neither counts here.)
+    pub memory_per_block_bytes_max: usize,
+    /// Entries (transactions and block begin and end steps) that may be executed ahead of the commit frontier.
+    pub look_ahead_entries_max: u32,
+    /// Blocks of a stream that may be submitted and not yet taken; [`BlockStream::submit`] works at the oldest
+    /// until there is room.
+    pub look_ahead_blocks_max: NonZeroUsize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            memory_per_block_bytes_max: 1 << 30,
+            look_ahead_entries_max: 1 << 10,
+            look_ahead_blocks_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+/// How one block or stream is to be executed.
+#[derive(Clone, Default)]
+pub struct ExecuteOptions {
+    /// The strategy. One that is named is the one that runs.
+    pub strategy: StrategyChoice,
+    /// Threads that may work, the caller included; all workers of the pool if none is given.
+    pub threads: Option<NonZeroUsize>,
+    /// Ends the execution from another thread.
+    pub cancel: CancelToken,
+    /// Ends the execution at this time.
+    pub deadline: Option<Instant>,
+    /// Disturbs the schedule, for tests.
+    pub fuzz: Option<Arc<dyn ScheduleFuzz>>,
+}
+
+impl std::fmt::Debug for ExecuteOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecuteOptions")
+            .field("strategy", &self.strategy)
+            .field("threads", &self.threads)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("chain_id", &self.chain.chain_id()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine for a chain, on some workers.
+    #[must_use]
+    pub fn new(chain: ChainSpec, pool: Arc<WorkerPool>, config: EngineConfig) -> Self {
+        let chain = Arc::new(chain);
+        Self { chain, pool, config, serial: Serial::default(), optimistic: Optimistic::default() }
+    }
+
+    /// The chain's rules.
+    #[must_use]
+    pub fn chain(&self) -> &ChainSpec {
+        &self.chain
+    }
+
+    /// Executes one block on the state that `reader` shows. The calling thread works too.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecutionError::Refused`] is a verdict on the block, the same for every strategy, thread count and
+    /// schedule. The others say that there is none.
+    pub fn execute_block(
+        &self,
+        reader: Arc<dyn StateReader>,
+        block: Arc<Block>,
+        options: &ExecuteOptions,
+    ) -> Result<BlockOutcome, ExecutionError> {
+        let mut stream = self.stream(reader, options);
+        stream.is_alone = true;
+        stream.submit(block);
+        stream.next().unwrap_or_else(|| unreachable!("a submitted block has an outcome"))
+    }
+
+    /// Begins a stream of blocks on the state that `reader` shows.
+    #[must_use]
+    pub fn stream(&self, reader: Arc<dyn StateReader>, options: &ExecuteOptions) -> BlockStream<'_> {
+        BlockStream {
+            engine: self,
+            vm: Arc::new(EvmStream::new(Arc::clone(&self.chain), reader)),
+            options: options.clone(),
+            run: None,
+            decision: None,
+            is_alone: false,
+            submitted: 0,
+            taken: 0,
+            failed: None,
+        }
+    }
+}
+
+/// Consecutive blocks, executed as one sequence: a block's transactions start while the tail of the one before
+/// still runs. An invalid block ends the stream there; everything before it stands.
+pub struct BlockStream<'e> {
+    engine: &'e Engine,
+    vm: Arc<EvmStream>,
+    options: ExecuteOptions,
+    run: Option<Arc<dyn Run<EvmStream>>>,
+    decision: Option<Decision>,
+    is_alone: bool,
+    submitted: u32,
+    taken: u32,
+    failed: Option<Failure>,
+}
+
+/// Why a stream ended early.
+#[derive(Debug, Clone)]
+enum Failure {
+    Refused { segment: u32, number: u64, error: BlockError },
+    Other(ExecutionError),
+}
+
+impl std::fmt::Debug for BlockStream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockStream")
+            .field("submitted", &self.submitted)
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BlockStream<'_> {
+    /// Appends a block, whose state before is the state after the block appended last. Workers begin with it at
+    /// once. At the bound of blocks in flight this works at the oldest until it is done; its outcome then waits
+    /// for [`BlockStream::next`].
+    pub fn submit(&mut self, block: Arc<Block>) {
+        if self.run.is_none() {
+            self.start(&block);
+        }
+        let bound = self.engine.config.look_ahead_blocks_max.get() as u32;
+        let Some(run) = &self.run else { unreachable!("started right above") };
+        let in_flight = self.submitted - self.taken;
+        if in_flight >= bound {
+            let done = in_flight - bound + 1;
+            run.drive(&|| self.vm.outcome_count() >= done as usize);
+        }
+        let segment = self.vm.push(block);
+        self.submitted += 1;
+        run.submit(segment, self.engine.config.memory_per_block_bytes_max);
+    }
+
+    /// The outcome of the next block, in order; `None` when there is none left. The calling thread works until
+    /// it is there.
+    #[expect(clippy::should_implement_trait, reason = "an iterator could not be submitted to meanwhile")]
+    pub fn next(&mut self) -> Option<Result<BlockOutcome, ExecutionError>> {
+        if self.taken == self.submitted {
+            return None;
+        }
+        let segment = self.taken;
+        self.taken += 1;
+        let Some(run) = &self.run else { unreachable!("a submitted block started the run") };
+        if self.failed.is_none() {
+            run.drive(&|| self.vm.outcome_count() > 0);
+            if let Some(mut outcome) = self.vm.take_outcome() {
+                outcome.metrics = self.metrics(&**run, segment);
+                return Some(Ok(outcome));
+            }
+            self.failed = Some(self.failure(&**run));
+        }
+        self.failed.clone().map(|failure| Err(failure.at(segment)))
+    }
+
+    fn start(&mut self, first: &Block) {
+        let engine = self.engine;
+        let threads =
+            self.options.threads.map_or(engine.pool.size(), |threads| threads.min(engine.pool.size()));
+        let decision = decide(self.options.strategy, first, threads.get(), !self.is_alone);
+        let gas: u64 = first.transactions.iter().map(|tx| tx.env().gas_limit).fold(0, u64::saturating_add);
+        let settings = RunSettings {
+            pool: Arc::clone(&engine.pool),
+            threads: threads.get(),
+            limits: Limits { token: self.options.cancel.clone(), deadline: self.options.deadline },
+            fuzz: self.options.fuzz.clone(),
+            look_ahead_entries_max: engine.config.look_ahead_entries_max.max(1),
+            // About one location in 15,000 gas of real blocks, three in a plain transfer; limits exceed use.
+            expected_locations: usize::try_from(gas.min(header_gas(first)) / 10_000).unwrap_or(0).max(256),
+        };
+        let vm = Arc::clone(&self.vm);
+        self.run = Some(if decision.optimistic {
+            engine.optimistic.start(vm, settings)
+        } else {
+            engine.serial.start(vm, settings)
+        });
+        self.decision = Some(decision);
+    }
+
+    fn metrics(&self, run: &dyn Run<EvmStream>, segment: u32) -> BlockMetrics {
+        let metrics = run.metrics(segment);
+        let Some(decision) = &self.decision else { unreachable!("a run was decided on") };
+        let size = self.engine.pool.size();
+        let threads = self.options.threads.map_or(size, |threads| threads.min(size)).get();
+        BlockMetrics {
+            strategy: if decision.optimistic { "optimistic" } else { "serial" },
+            reason: decision.reason.clone(),
+            threads: if decision.optimistic { threads } else { 1 },
+            executions: metrics.executions,
+            aborts: metrics.aborts,
+            validations: metrics.validations,
+            waits: metrics.waits,
+            max_in_flight: metrics.max_in_flight,
+            locations: metrics.locations,
+            times: PhaseTimes {
+                wall: metrics.wall,
+                execute: metrics.execute,
+                commit: metrics.commit,
+                idle: metrics.idle,
+            },
+        }
+    }
+
+    fn failure(&self, run: &dyn Run<EvmStream>) -> Failure {
+        match run.stopped() {
+            Some(Stop::Refused { segment, refusal }) => Failure::Refused {
+                segment,
+                number: self.vm.block(segment).block.header.number,
+                error: refusal,
+            },
+            Some(Stop::Cancelled(reason)) => Failure::Other(ExecutionError::Cancelled { reason }),
+            Some(Stop::MemoryLimit { limit_bytes }) => {
+                Failure::Other(ExecutionError::MemoryLimit { limit_bytes })
+            }
+            Some(Stop::Panicked { message }) => Failure::Other(ExecutionError::WorkerPanicked { message }),
+            None => unreachable!("a run without outcome was stopped"),
+        }
+    }
+}
+
+impl Failure {
+    /// What the failure means for a block.
+    fn at(self, block: u32) -> ExecutionError {
+        match self {
+            Self::Refused { segment, error, .. } if segment == block => ExecutionError::Refused(error),
+            Self::Refused { number, error, .. } => {
+                ExecutionError::Refused(BlockError::AncestorRefused { number, error: Box::new(error) })
+            }
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl Drop for BlockStream<'_> {
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            run.close();
+        }
+    }
+}
+
+fn header_gas(block: &Block) -> u64 {
+    block.header.gas_limit
+}

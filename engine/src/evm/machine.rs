@@ -1,0 +1,364 @@
+use super::{
+    db::EvmDb,
+    handler::{CitiusEvm, EvmContext, EvmHandler, Extra, instructions},
+    journal::EvmJournal,
+    ledger::Ledger,
+    observation::EvmObservation,
+    precompiles::EvmPrecompiles,
+    steps::{self, PreparedBlock, Step, SystemCall},
+    stream::EvmStream,
+    value::{AccountValue, AccountWrite, End, EvmKey, EvmValue, EvmWrite},
+    writes,
+};
+use crate::{
+    BlockError,
+    scheduler::{Change, EntryIndex, Interrupt, LocationId, View, Vm},
+};
+use alloy_consensus::BlockHeader;
+use alloy_evm::eth::dao_fork;
+use alloy_hardforks::{EthereumHardfork, EthereumHardforks};
+use alloy_primitives::{Bloom, U256, logs_bloom};
+use citius_state::ReadError;
+use revm::{
+    context::{
+        Context, Evm, FrameStack, TxEnv,
+        result::{EVMError, ExecutionResult, InvalidHeader, InvalidTransaction},
+    },
+    context_interface::JournalTr,
+    handler::{Handler, SystemCallTx},
+    primitives::hardfork::SpecId,
+};
+use std::{convert::Infallible, sync::Arc};
+
+/// One worker's EVM.
+pub(crate) struct EvmLocal<W: View<EvmStream>> {
+    evm: CitiusEvm<W>,
+    /// The segment whose environment is set.
+    segment: Option<u32>,
+    spec: SpecId,
+}
+
+// SAFETY: an EVM is not `Send` only because revm's shared memory buffer is an `Rc`. All clones of that `Rc` live
+// in the EVM itself (its local context and its frames): none is handed out, so they move to another thread
+// together, and one thread at a time touches them.
+#[expect(unsafe_code, reason = "see SAFETY")]
+unsafe impl<W: View<EvmStream>> Send for EvmLocal<W> {}
+
+/// What a step gave.
+#[derive(Debug)]
+pub(crate) enum EvmOutput {
+    /// An executed transaction, with its logs' bloom.
+    Transaction(Box<ExecutionResult>, Box<Bloom>),
+    /// A transaction that may not stand here.
+    Invalid(InvalidTransaction),
+    SystemCall(ExecutionResult),
+    /// Rewards and withdrawals are written.
+    Credits,
+    /// The header lacks something.
+    Header(InvalidHeader),
+    /// A precompile, or revm itself, failed in a way that no transaction can cause.
+    Fatal(String),
+    /// The block is refused at this step.
+    Refused,
+}
+
+impl Vm for EvmStream {
+    type Key = EvmKey;
+    /// The EVM reads no ranges.
+    type Range = Infallible;
+    type Value = EvmValue;
+    type Write = EvmWrite;
+    type Observation = EvmObservation;
+    type Output = EvmOutput;
+    type ReadError = ReadError;
+    type Refusal = BlockError;
+    type Ledger = Ledger;
+    type Local<W: View<Self>> = EvmLocal<W>;
+
+    fn base_value(&self, key: &EvmKey, parent: Option<&EvmKey>) -> Result<EvmValue, ReadError> {
+        match (key, parent) {
+            (EvmKey::Account(address), _) => {
+                let account = self.ask(|reader| reader.account(*address))?;
+                Ok(EvmValue::Account(account.map(|account| AccountValue { account, code: None })))
+            }
+            (EvmKey::Slot(_, slot), Some(EvmKey::Account(address))) => {
+                Ok(EvmValue::Slot(self.ask(|reader| reader.storage(*address, *slot))?))
+            }
+            (EvmKey::Slot(..), _) => panic!("the parent of a slot is an account"),
+        }
+    }
+
+    fn base_range(&self, range: &Infallible) -> Result<Vec<EvmKey>, ReadError> {
+        match *range {}
+    }
+
+    fn in_range(range: &Infallible, _key: &EvmKey) -> bool {
+        match *range {}
+    }
+
+    fn is_visible(_value: &EvmValue) -> bool {
+        true
+    }
+
+    fn apply(value: &mut EvmValue, write: &EvmWrite) {
+        match (value, write) {
+            (EvmValue::Account(value), EvmWrite::Account(write)) => write.apply(value),
+            (EvmValue::Slot(value), EvmWrite::Slot(write)) => *value = *write,
+            (value, write) => panic!("{write:?} is written to {value:?}"),
+        }
+    }
+
+    fn is_absolute(write: &EvmWrite) -> bool {
+        match write {
+            EvmWrite::Account(write) => write.end == End::Destroyed,
+            EvmWrite::Slot(_) => true,
+        }
+    }
+
+    fn resets_children(write: &EvmWrite) -> bool {
+        matches!(write, EvmWrite::Account(write) if write.resets_storage)
+    }
+
+    fn value_after_reset(key: &EvmKey) -> EvmValue {
+        match key {
+            EvmKey::Account(_) => EvmValue::Account(None),
+            EvmKey::Slot(..) => EvmValue::Slot(U256::ZERO),
+        }
+    }
+
+    fn is_worth_waiting_for(write: &EvmWrite) -> bool {
+        match write {
+            EvmWrite::Account(write) => !write.is_relative(),
+            EvmWrite::Slot(_) => true,
+        }
+    }
+
+    fn holds(observation: &EvmObservation, value: &EvmValue) -> bool {
+        observation.holds(value)
+    }
+
+    fn local<W: View<Self>>(&self, view: W) -> EvmLocal<W> {
+        let spec = SpecId::default();
+        let context: EvmContext<W> = Context {
+            block: Default::default(),
+            tx: Arc::new(TxEnv::default()),
+            cfg: Default::default(),
+            journaled_state: EvmJournal::new(EvmDb::new(view)),
+            chain: Extra::default(),
+            local: Default::default(),
+            error: Ok(()),
+        };
+        let evm = Evm {
+            ctx: context,
+            inspector: (),
+            instruction: instructions(spec),
+            precompiles: EvmPrecompiles::new(spec, self.chain().precompiles().into()),
+            frame_stack: FrameStack::new_prealloc(8),
+        };
+        EvmLocal { evm, segment: None, spec }
+    }
+
+    fn rebind<W: View<Self>>(self: &Arc<Self>, local: &mut EvmLocal<W>) {
+        local.evm.ctx.journaled_state.database.rebind(Arc::clone(self));
+        local.segment = None;
+    }
+
+    fn view<W: View<Self>>(local: &mut EvmLocal<W>) -> &mut W {
+        &mut local.evm.ctx.journaled_state.database.view
+    }
+
+    fn execute<W: View<Self>>(
+        &self,
+        local: &mut EvmLocal<W>,
+        entry: EntryIndex,
+    ) -> Result<EvmOutput, Interrupt<Self>> {
+        let (segment, step) = self.locate(entry);
+        let prepared = self.block(segment);
+        local.enter(segment, prepared);
+        let result = match &prepared.steps[step] {
+            Step::Transaction(index) => {
+                local.evm.ctx.tx = Arc::clone(&prepared.block.transactions[*index].env);
+                local.run(|handler, evm| handler.run(evm)).map(|output| match output {
+                    Ok(result) => {
+                        let bloom = logs_bloom(result.logs());
+                        EvmOutput::Transaction(Box::new(result), Box::new(bloom))
+                    }
+                    Err(other) => other,
+                })
+            }
+            Step::SystemCall(SystemCall { contract, input, .. }) => {
+                local.evm.ctx.tx = Arc::new(TxEnv::new_system_tx(*contract, input.clone()));
+                local
+                    .run(|handler, evm| handler.run_system_call(evm))
+                    .map(|output| output.map_or_else(|other| other, EvmOutput::SystemCall))
+            }
+            Step::Credits => self.write_credits(local, prepared).map(|()| EvmOutput::Credits),
+            Step::Refuse(_) => Ok(EvmOutput::Refused),
+        };
+        local.evm.ctx.journaled_state.database.report_observations();
+        local.evm.ctx.journaled_state.reset();
+        result
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::default()
+    }
+
+    fn admit(&self, ledger: &Ledger, entry: EntryIndex) -> Result<(), BlockError> {
+        let (segment, step) = self.locate(entry);
+        let prepared = self.block(segment);
+        match &prepared.steps[step] {
+            Step::Transaction(index) => ledger.check_gas(prepared, *index),
+            Step::Refuse(error) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn commit(&self, ledger: &mut Ledger, entry: EntryIndex, output: EvmOutput) -> Result<(), BlockError> {
+        let (segment, step) = self.locate(entry);
+        ledger.commit(self, self.block(segment), step, output)
+    }
+
+    fn refuse_read(&self, entry: EntryIndex, error: ReadError) -> BlockError {
+        let (segment, step) = self.locate(entry);
+        let index = match self.block(segment).steps[step] {
+            Step::Transaction(index) => Some(index),
+            _ => None,
+        };
+        BlockError::State { index, error }
+    }
+
+    fn segment_of(&self, entry: EntryIndex) -> u32 {
+        self.locate(entry).0
+    }
+
+    fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex) {
+        self.range(segment)
+    }
+
+    fn is_transaction(&self, entry: EntryIndex) -> bool {
+        let (segment, step) = self.locate(entry);
+        matches!(self.block(segment).steps[step], Step::Transaction(_))
+    }
+
+    fn seal(
+        &self,
+        ledger: &mut Ledger,
+        segment: u32,
+        changes: Vec<Change<Self>>,
+        lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
+    ) {
+        self.publish(ledger.seal(self.block(segment), changes, lookup));
+    }
+}
+
+impl EvmStream {
+    /// Writes what the protocol credits at the end of a block.
+    fn write_credits<W: View<Self>>(
+        &self,
+        local: &mut EvmLocal<W>,
+        prepared: &PreparedBlock,
+    ) -> Result<(), Interrupt<Self>> {
+        let header = &prepared.block.header;
+        let clears_empty = local.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
+        let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
+        let view = Self::view(local);
+        let mut credits = steps::credits(self.chain(), &prepared.block);
+        if self.ethereum_fork_at(EthereumHardfork::Dao, header.number()) {
+            credits = drain_dao(view, credits)?;
+        }
+        for (address, amount) in credits {
+            let location = view.locate(EvmKey::Account(address), None)?;
+            let write = AccountWrite { balance_delta: amount, end, ..AccountWrite::default() };
+            view.write(location, EvmWrite::Account(Box::new(write)));
+        }
+        Ok(())
+    }
+
+    fn ethereum_fork_at(&self, fork: EthereumHardfork, number: u64) -> bool {
+        self.chain().ethereum_fork_activation(fork).transitions_at_block(number)
+    }
+}
+
+/// Moves the DAO's ether to its refund contract ([EIP-779](https://eips.ethereum.org/EIPS/eip-779)).
+fn drain_dao<W: View<EvmStream>>(
+    view: &mut W,
+    mut credits: Vec<(alloy_primitives::Address, U256)>,
+) -> Result<Vec<(alloy_primitives::Address, U256)>, Interrupt<EvmStream>> {
+    let mut drained = U256::ZERO;
+    for address in dao_fork::DAO_HARDFORK_ACCOUNTS {
+        let (read, value) = view.read(EvmKey::Account(address), None)?;
+        let base = value.into_account().map(|value| value.account);
+        if W::OBSERVES {
+            let mut seen = super::observation::AccountObservation::NOTHING;
+            seen.everything(base.as_ref());
+            view.observe(read, EvmObservation::Account(Box::new(seen)));
+        }
+        let balance = base.unwrap_or_default().balance;
+        drained += balance;
+        if !balance.is_zero() {
+            credits.push((address, balance.wrapping_neg()));
+        }
+    }
+    credits.push((dao_fork::DAO_HARDFORK_BENEFICIARY, drained));
+    // A location is written once an entry: a miner may be among the receivers.
+    let mut merged: Vec<(alloy_primitives::Address, U256)> = Vec::with_capacity(credits.len());
+    for (address, delta) in credits {
+        match merged.iter_mut().find(|(known, _)| *known == address) {
+            Some((_, sum)) => *sum = sum.wrapping_add(delta),
+            None => merged.push((address, delta)),
+        }
+    }
+    Ok(merged)
+}
+
+impl<W: View<EvmStream>> EvmLocal<W> {
+    /// Sets a block's environment, if it is not set yet, and clears what the last execution learnt.
+    fn enter(&mut self, segment: u32, prepared: &PreparedBlock) {
+        let context = &mut self.evm.ctx;
+        if self.segment != Some(segment) {
+            self.segment = Some(segment);
+            let spec = prepared.env.cfg_env.spec;
+            context.cfg = prepared.env.cfg_env.clone();
+            context.block = prepared.env.block_env.clone();
+            let cfg = &context.cfg;
+            context.journaled_state.set_spec_id(spec);
+            context.journaled_state.set_eip7708_config(
+                cfg.amsterdam_eip7708_disabled,
+                cfg.amsterdam_eip8246_delayed_clear_disabled,
+            );
+            if self.spec != spec {
+                self.spec = spec;
+                self.evm.instruction = instructions(spec);
+            }
+        }
+        let context = &mut self.evm.ctx;
+        context.journaled_state.database.begin(segment);
+        context.chain.fee = None;
+        context.error = Ok(());
+    }
+
+    /// Runs revm, and turns its errors into outputs and interrupts; after success writes are collected.
+    #[expect(clippy::type_complexity, reason = "revm's result, taken apart")]
+    fn run(
+        &mut self,
+        execute: impl FnOnce(
+            &mut EvmHandler<W>,
+            &mut CitiusEvm<W>,
+        )
+            -> Result<ExecutionResult, EVMError<super::db::Interrupted, InvalidTransaction>>,
+    ) -> Result<Result<ExecutionResult, EvmOutput>, Interrupt<EvmStream>> {
+        let mut handler = EvmHandler::NEW;
+        match execute(&mut handler, &mut self.evm) {
+            Ok(result) => {
+                writes::collect(&mut self.evm.ctx)?;
+                Ok(Ok(result))
+            }
+            Err(EVMError::Transaction(error)) => Ok(Err(EvmOutput::Invalid(error))),
+            Err(EVMError::Header(error)) => Ok(Err(EvmOutput::Header(error))),
+            Err(EVMError::Database(interrupted)) => Err(interrupted.0),
+            Err(EVMError::Custom(reason)) => Ok(Err(EvmOutput::Fatal(reason))),
+            Err(EVMError::CustomAny(error)) => Ok(Err(EvmOutput::Fatal(error.to_string()))),
+        }
+    }
+}

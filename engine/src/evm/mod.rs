@@ -1,0 +1,15 @@
+//! The EVM as a machine of the scheduler: revm executes, this module says what it read, learnt and wrote.
+
+mod db;
+mod handler;
+mod journal;
+mod ledger;
+mod machine;
+mod observation;
+mod precompiles;
+mod steps;
+mod stream;
+mod value;
+mod writes;
+
+pub(crate) use stream::EvmStream;

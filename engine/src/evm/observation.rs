@@ -1,0 +1,207 @@
+use super::value::{AccountValue, EvmValue};
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
+use citius_state::Account;
+use smallvec::SmallVec;
+
+/// What an execution learnt of an EVM location.
+#[derive(Debug)]
+pub(crate) enum EvmObservation {
+    /// The slot's exact value.
+    Slot(U256),
+    /// Some facts about an account.
+    Account(Box<AccountObservation>),
+}
+
+impl EvmObservation {
+    pub(crate) fn holds(&self, value: &EvmValue) -> bool {
+        match (self, value) {
+            (Self::Slot(seen), EvmValue::Slot(now)) => seen == now,
+            (Self::Account(seen), EvmValue::Account(now)) => seen.holds(now.as_ref()),
+            _ => false,
+        }
+    }
+}
+
+/// Facts about an account *as it stood before the entry*. Whatever is not stated may be anything.
+///
+/// The balance is known to lie in a range: a debit that succeeded says "at least", one that failed says "less
+/// than"; only an instruction that sees the balance makes the range a point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AccountObservation {
+    pub(crate) exists: Option<bool>,
+    pub(crate) nonce: NonceFact,
+    pub(crate) code_hash: Option<B256>,
+    /// Inclusive.
+    pub(crate) balance_min: U256,
+    /// Inclusive.
+    pub(crate) balance_max: U256,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NonceFact {
+    Any,
+    NotZero,
+    Exactly(u64),
+}
+
+impl AccountObservation {
+    pub(crate) const NOTHING: Self = Self {
+        exists: None,
+        nonce: NonceFact::Any,
+        code_hash: None,
+        balance_min: U256::ZERO,
+        balance_max: U256::MAX,
+    };
+
+    pub(crate) fn holds(&self, value: Option<&AccountValue>) -> bool {
+        let account = value.map_or(Account::EMPTY, |value| value.account);
+        self.exists.is_none_or(|exists| exists == value.is_some())
+            && self.code_hash.is_none_or(|hash| hash == account.code_hash)
+            && account.balance >= self.balance_min
+            && account.balance <= self.balance_max
+            && match self.nonce {
+                NonceFact::Any => true,
+                NonceFact::NotZero => account.nonce != 0,
+                NonceFact::Exactly(nonce) => account.nonce == nonce,
+            }
+    }
+
+    pub(crate) fn exact_balance(&mut self, base: &Account) {
+        self.balance_min = base.balance;
+        self.balance_max = base.balance;
+    }
+
+    pub(crate) fn balance_at_least(&mut self, amount: U256) {
+        self.balance_min = self.balance_min.max(amount);
+    }
+
+    pub(crate) fn balance_at_most(&mut self, amount: U256) {
+        self.balance_max = self.balance_max.min(amount);
+    }
+
+    pub(crate) fn exact_nonce(&mut self, base: &Account) {
+        self.nonce = NonceFact::Exactly(base.nonce);
+    }
+
+    pub(crate) fn exact_code(&mut self, base: &Account) {
+        self.code_hash = Some(base.code_hash);
+    }
+
+    pub(crate) fn everything(&mut self, base: Option<&Account>) {
+        let account = base.copied().unwrap_or_default();
+        self.exists = Some(base.is_some());
+        self.exact_balance(&account);
+        self.exact_nonce(&account);
+        self.exact_code(&account);
+    }
+
+    /// Somebody asked whether the account is empty, in the sense of the given rules.
+    ///
+    /// `now` is the account with this entry's own changes, `was_touched` whether there are any.
+    pub(crate) fn emptiness(
+        &mut self,
+        base: Option<&Account>,
+        now: &Account,
+        was_touched: bool,
+        asks_existence: bool,
+    ) {
+        let account = base.copied().unwrap_or_default();
+        self.exact_code(&account);
+        if asks_existence {
+            self.exists = Some(base.is_some());
+        }
+        if now.code_hash != KECCAK256_EMPTY {
+            return;
+        }
+        if now.nonce != 0 {
+            if account.nonce != 0 && self.nonce == NonceFact::Any {
+                self.nonce = NonceFact::NotZero;
+            }
+            return;
+        }
+        self.exact_nonce(&account);
+        if was_touched {
+            self.exact_balance(&account);
+        } else if account.balance.is_zero() {
+            self.balance_at_most(U256::ZERO);
+        } else {
+            self.balance_at_least(U256::from(1));
+        }
+    }
+}
+
+/// The account that an execution loaded first, and what it learnt of it since.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    pub(crate) address: Address,
+    /// As the view gave it (with a predicted nonce, if one was).
+    pub(crate) base: Option<Account>,
+    pub(crate) observation: AccountObservation,
+}
+
+/// What an execution learnt of all accounts, by the order of their first loads.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) accounts: SmallVec<[Tracked; 8]>,
+}
+
+impl Observed {
+    pub(crate) fn clear(&mut self) {
+        self.accounts.clear();
+    }
+
+    /// The account's entry: at `id` if the journal knows it, else found by address (accounts that do not exist
+    /// carry no id; there are few of them).
+    pub(crate) fn get(&mut self, id: Option<usize>, address: Address) -> Option<&mut Tracked> {
+        match id {
+            Some(id) => self.accounts.get_mut(id),
+            None => self.accounts.iter_mut().rev().find(|tracked| tracked.address == address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(balance: u64, nonce: u64) -> AccountValue {
+        AccountValue {
+            account: Account { balance: U256::from(balance), nonce, ..Account::EMPTY },
+            code: None,
+        }
+    }
+
+    #[test]
+    fn a_debit_that_succeeded_survives_other_changes_of_the_balance() {
+        let mut seen = AccountObservation::NOTHING;
+        seen.balance_at_least(U256::from(10));
+        assert!(seen.holds(Some(&value(10, 3))) && seen.holds(Some(&value(99, 4))));
+        assert!(!seen.holds(Some(&value(9, 3))) && !seen.holds(None));
+    }
+
+    #[test]
+    fn an_untouched_account_without_code_and_nonce_is_empty_by_its_balance() {
+        let base = Account::EMPTY;
+        let mut seen = AccountObservation::NOTHING;
+        seen.emptiness(Some(&base), &base, false, false);
+        assert!(seen.holds(None) && seen.holds(Some(&value(0, 0))));
+        assert!(!seen.holds(Some(&value(1, 0))) && !seen.holds(Some(&value(0, 1))));
+    }
+
+    #[test]
+    fn a_nonce_makes_an_account_full_whatever_its_balance() {
+        let base = Account { nonce: 2, ..Account::EMPTY };
+        let mut seen = AccountObservation::NOTHING;
+        seen.emptiness(Some(&base), &base, true, false);
+        assert!(seen.holds(Some(&value(0, 7))) && seen.holds(Some(&value(5, 1))));
+        assert!(!seen.holds(Some(&value(5, 0))));
+    }
+
+    #[test]
+    fn before_eip_161_existence_itself_is_observed() {
+        let mut seen = AccountObservation::NOTHING;
+        seen.emptiness(None, &Account::EMPTY, false, true);
+        assert!(seen.holds(None));
+        assert!(!seen.holds(Some(&value(0, 0))));
+    }
+}

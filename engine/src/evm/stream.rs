@@ -1,0 +1,118 @@
+use super::steps::PreparedBlock;
+use crate::{
+    Block, BlockOutcome,
+    chain::ChainSpec,
+    scheduler::{AppendVec, EntryIndex},
+};
+use alloy_primitives::B256;
+use citius_state::{ReadError, StateReader};
+use parking_lot::Mutex;
+use std::{collections::VecDeque, sync::Arc};
+
+/// One stream of blocks as a machine for the scheduler: the rules, the state before it, its entries so far.
+pub(crate) struct EvmStream {
+    chain: Arc<ChainSpec>,
+    reader: Arc<dyn StateReader>,
+    blocks: AppendVec<Segment>,
+    entries: AppendVec<(u32, u32)>,
+    /// Sealed blocks that nobody has taken yet.
+    outcomes: Mutex<VecDeque<BlockOutcome>>,
+}
+
+struct Segment {
+    first: EntryIndex,
+    prepared: PreparedBlock,
+}
+
+impl std::fmt::Debug for EvmStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvmStream").field("blocks", &self.blocks.len()).finish_non_exhaustive()
+    }
+}
+
+impl EvmStream {
+    pub(crate) fn new(chain: Arc<ChainSpec>, reader: Arc<dyn StateReader>) -> Self {
+        Self {
+            chain,
+            reader,
+            blocks: AppendVec::new(),
+            entries: AppendVec::new(),
+            outcomes: Mutex::default(),
+        }
+    }
+
+    /// Appends a block; returns its segment. Called by one thread at a time.
+    pub(crate) fn push(&self, block: Arc<Block>) -> u32 {
+        let prepared = PreparedBlock::new(&self.chain, block);
+        let segment = self.blocks.len();
+        let first = EntryIndex(self.entries.len());
+        for step in 0..prepared.steps.len() as u32 {
+            self.entries.push((segment, step));
+        }
+        self.blocks.push(Segment { first, prepared })
+    }
+
+    pub(crate) fn chain(&self) -> &ChainSpec {
+        &self.chain
+    }
+
+    pub(crate) fn reader(&self) -> &Arc<dyn StateReader> {
+        &self.reader
+    }
+
+    /// The block of a segment.
+    pub(crate) fn block(&self, segment: u32) -> &PreparedBlock {
+        &self.blocks.get(segment).prepared
+    }
+
+    /// First and one past the last entry of a segment.
+    pub(crate) fn range(&self, segment: u32) -> (EntryIndex, EntryIndex) {
+        let segment = self.blocks.get(segment);
+        (segment.first, EntryIndex(segment.first.0 + segment.prepared.steps.len() as u32))
+    }
+
+    /// Segment of an entry, and its step within it.
+    pub(crate) fn locate(&self, entry: EntryIndex) -> (u32, usize) {
+        let (segment, step) = *self.entries.get(entry.0);
+        (segment, step as usize)
+    }
+
+    /// Asks the reader, and waits where it says that the answer is on its way.
+    ///
+    /// This is the place where a cold read will park its execution instead of its worker.
+    pub(crate) fn ask<T>(
+        &self,
+        question: impl Fn(&dyn StateReader) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        loop {
+            match question(&*self.reader) {
+                Err(ReadError::Pending { ticket, .. }) => ticket.wait(),
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The hash of an ancestor of a segment's block: from the headers of this stream, else from the reader.
+    pub(crate) fn block_hash(&self, segment: u32, number: u64) -> Result<B256, ReadError> {
+        // A block's header names its parent's hash.
+        for child in (0..=segment).rev() {
+            let header = &self.block(child).block.header;
+            if header.number == number + 1 {
+                return Ok(header.parent_hash);
+            }
+        }
+        self.ask(|reader| reader.block_hash(number))
+    }
+
+    pub(crate) fn publish(&self, outcome: BlockOutcome) {
+        self.outcomes.lock().push_back(outcome);
+    }
+
+    pub(crate) fn take_outcome(&self) -> Option<BlockOutcome> {
+        self.outcomes.lock().pop_front()
+    }
+
+    pub(crate) fn outcome_count(&self) -> usize {
+        self.outcomes.lock().len()
+    }
+}

@@ -1,0 +1,132 @@
+use crate::scheduler::LocationId;
+use alloy_primitives::{Address, B256, U256};
+use citius_state::Account;
+use revm::bytecode::Bytecode;
+use std::hash::{Hash, Hasher};
+
+/// What the EVM calls a location. A slot is named by its account's dense id: as exact as the address, and
+/// shorter to hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EvmKey {
+    Account(Address),
+    Slot(LocationId, U256),
+}
+
+impl Hash for EvmKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Account(address) => state.write(address.as_slice()),
+            Self::Slot(account, slot) => {
+                let [a, b, c, d] = slot.into_limbs();
+                state.write_u64(a ^ u64::from(account.0) << 32);
+                state.write_u64(b);
+                state.write_u64(c);
+                state.write_u64(d);
+            }
+        }
+    }
+}
+
+/// What an EVM location holds.
+#[derive(Debug, Clone)]
+pub(crate) enum EvmValue {
+    /// An account, `None` if it does not exist.
+    Account(Option<AccountValue>),
+    Slot(U256),
+}
+
+/// An account with its code, if that was deployed in this stream.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountValue {
+    pub(crate) account: Account,
+    pub(crate) code: Option<Bytecode>,
+}
+
+impl PartialEq for EvmValue {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            // The hash stands for the code.
+            (Self::Account(a), Self::Account(b)) => {
+                a.as_ref().map(|value| value.account) == b.as_ref().map(|value| value.account)
+            }
+            (Self::Slot(a), Self::Slot(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl EvmValue {
+    /// The account; a slot's value is none.
+    pub(crate) fn into_account(self) -> Option<AccountValue> {
+        match self {
+            Self::Account(account) => account,
+            Self::Slot(_) => None,
+        }
+    }
+}
+
+/// What an entry does to an EVM location.
+#[derive(Debug, Clone)]
+pub(crate) enum EvmWrite {
+    Account(Box<AccountWrite>),
+    Slot(U256),
+}
+
+/// What an entry does to an account: relative for the balance, absolute for the rest.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AccountWrite {
+    /// The account was created or destroyed: all its earlier storage is gone.
+    pub(crate) resets_storage: bool,
+    /// Added to the balance, modulo 2^256: a debit is the two's complement of its amount.
+    pub(crate) balance_delta: U256,
+    /// A fee added last, unless the balance would overflow (then it is lost, as in revm).
+    pub(crate) fee: U256,
+    pub(crate) nonce: Option<u64>,
+    pub(crate) code: Option<(B256, Bytecode)>,
+    pub(crate) end: End,
+}
+
+/// What becomes of an account at the end of a transaction that touched it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum End {
+    /// It is removed if it is empty ([EIP-161](https://eips.ethereum.org/EIPS/eip-161)).
+    #[default]
+    ClearIfEmpty,
+    /// It exists, empty or not: the rule before EIP-161.
+    Exists,
+    /// It is gone.
+    Destroyed,
+}
+
+impl AccountWrite {
+    pub(crate) fn apply(&self, value: &mut Option<AccountValue>) {
+        if self.end == End::Destroyed {
+            *value = None;
+            return;
+        }
+        let target = value.get_or_insert(AccountValue { account: Account::EMPTY, code: None });
+        let account = &mut target.account;
+        account.balance = account.balance.wrapping_add(self.balance_delta);
+        account.balance = account.balance.checked_add(self.fee).unwrap_or(account.balance);
+        if let Some(nonce) = self.nonce {
+            account.nonce = nonce;
+        }
+        if let Some((hash, code)) = &self.code {
+            account.code_hash = *hash;
+            target.code = Some(code.clone());
+        }
+        let is_kept = match self.end {
+            End::Exists => true,
+            End::ClearIfEmpty => !target.account.is_empty(),
+            End::Destroyed => unreachable!("handled above"),
+        };
+        if !is_kept {
+            *value = None;
+        }
+    }
+
+    /// Whether only the balance is written, so that hardly any reader is disturbed.
+    pub(crate) fn is_relative(&self) -> bool {
+        self.end != End::Destroyed && !self.resets_storage && self.code.is_none()
+    }
+}

@@ -1,0 +1,94 @@
+use super::{
+    handler::EvmContext,
+    stream::EvmStream,
+    value::{AccountWrite, End, EvmKey, EvmWrite},
+};
+use crate::scheduler::{Interrupt, LocationId, View};
+use alloy_primitives::{Address, U256};
+use citius_state::Account as PlainAccount;
+use revm::{primitives::hardfork::SpecId, state::Account};
+
+/// Turns what the journal holds after an execution into writes, and clears it.
+///
+/// Accounts come before their slots: a reset must be in place when the slots written after it arrive.
+pub(crate) fn collect<W: View<EvmStream>>(context: &mut EvmContext<W>) -> Result<(), Interrupt<EvmStream>> {
+    let clears_empty = context.cfg.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
+    let journal = &mut context.journaled_state;
+    let beneficiary = context.block.beneficiary;
+    let fee = context.chain.fee.take();
+    for (address, account) in &journal.inner.state {
+        if !account.is_touched() {
+            continue;
+        }
+        let id = account.info.account_id.map(|id| id.get());
+        let id = match id {
+            Some(id) => id,
+            None => place_of(&journal.database.observed.accounts, *address),
+        };
+        let base = journal.database.observed.accounts[id].base;
+        let location = journal.database.location(id);
+        if let Some(write) = account_write(account, base.as_ref(), clears_empty) {
+            journal.database.view.write(location, EvmWrite::Account(Box::new(write)));
+        }
+        if account.is_selfdestructed() {
+            continue;
+        }
+        write_slots(&mut journal.database.view, account, location)?;
+    }
+    if let Some(fee) = fee {
+        let location = journal.database.view.locate(EvmKey::Account(beneficiary), None)?;
+        let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
+        let write = AccountWrite { fee, end, ..AccountWrite::default() };
+        journal.database.view.write(location, EvmWrite::Account(Box::new(write)));
+    }
+    Ok(())
+}
+
+fn place_of(accounts: &[super::observation::Tracked], address: Address) -> usize {
+    let place = accounts.iter().rposition(|tracked| tracked.address == address);
+    place.unwrap_or_else(|| panic!("{address} is in the journal but was never loaded"))
+}
+
+/// The write that leads from `base` to the account's end, `None` if there is nothing to do.
+fn account_write(account: &Account, base: Option<&PlainAccount>, clears_empty: bool) -> Option<AccountWrite> {
+    if account.is_selfdestructed() {
+        return Some(AccountWrite { resets_storage: true, end: End::Destroyed, ..AccountWrite::default() });
+    }
+    let before = base.copied().unwrap_or_default();
+    let info = &account.info;
+    let code = (info.code_hash != before.code_hash || account.is_created())
+        .then(|| (info.code_hash, info.code.clone().unwrap_or_default()));
+    let write = AccountWrite {
+        resets_storage: account.is_created(),
+        balance_delta: info.balance.wrapping_sub(before.balance),
+        fee: U256::ZERO,
+        nonce: (info.nonce != before.nonce || account.is_created()).then_some(info.nonce),
+        code,
+        end: if clears_empty { End::ClearIfEmpty } else { End::Exists },
+    };
+    let changes = write.resets_storage
+        || !write.balance_delta.is_zero()
+        || write.nonce.is_some()
+        || write.code.is_some();
+    // A touch alone matters before EIP-161 (it makes the account exist) and for accounts that are empty and
+    // exist all the same (it removes them). No other account can become such a one since.
+    let touch_matters = !clears_empty || base.is_some_and(PlainAccount::is_empty);
+    (changes || touch_matters).then_some(write)
+}
+
+fn write_slots<W: View<EvmStream>>(
+    view: &mut W,
+    account: &Account,
+    location: LocationId,
+) -> Result<(), Interrupt<EvmStream>> {
+    for (slot, value) in &account.storage {
+        // The storage of a created account is empty whatever stood there: what it holds now is all there is.
+        let is_written =
+            if account.is_created() { !value.present_value.is_zero() } else { value.is_changed() };
+        if is_written {
+            let slot = view.locate(EvmKey::Slot(location, *slot), Some(location))?;
+            view.write(slot, EvmWrite::Slot(value.present_value));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The persistent workers: one thread a planned core, shared by every stream of every engine in the process.
+//!
+//! No thread is created per block. The thread that asks for a result works too: a plan for `n` workers makes
+//! `n - 1` threads, and the caller is the first worker.
+
+mod idle;
+
+use citius_topology::{PlacementReport, Plan, WorkerSlot};
+pub(crate) use idle::{Idle, Seat};
+use parking_lot::Mutex;
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+/// Something that pool workers can help with.
+pub(crate) trait Job: Send + Sync {
+    /// Works as long as there is something to do. Returns whether anything was done.
+    fn help(&self) -> bool;
+
+    /// Whether there is something to do.
+    fn has_work(&self) -> bool;
+}
+
+/// Why a pool could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// A worker thread could not be started.
+    #[error("worker thread {worker} could not be started")]
+    Spawn {
+        /// The worker's number.
+        worker: usize,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Persistent worker threads, pinned as the plan says.
+#[derive(Debug)]
+pub struct WorkerPool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    caller_slot: Option<WorkerSlot>,
+    size: NonZeroUsize,
+}
+
+struct Shared {
+    jobs: Mutex<Vec<Arc<dyn Job>>>,
+    idle: Idle,
+    closing: AtomicBool,
+    placements: Mutex<Vec<PlacementReport>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("jobs", &self.jobs.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl WorkerPool {
+    /// Workers on the plan's cores. The first worker is whoever calls the engine (see
+    /// [`WorkerPool::pin_caller`]).
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Spawn`] if the system gives no thread. A core that refuses its worker is no error: the
+    /// placement report says so.
+    pub fn new(plan: &Plan) -> Result<Arc<Self>, PoolError> {
+        let slots: Vec<Option<WorkerSlot>> = plan.workers.iter().cloned().map(Some).collect();
+        Self::start(slots, plan.bindable)
+    }
+
+    /// Workers that the system places as it likes: for tests, and for hosts that manage cores themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Spawn`] if the system gives no thread.
+    pub fn unpinned(workers: NonZeroUsize) -> Result<Arc<Self>, PoolError> {
+        Self::start(vec![None; workers.get()], false)
+    }
+
+    fn start(mut slots: Vec<Option<WorkerSlot>>, bindable: bool) -> Result<Arc<Self>, PoolError> {
+        if slots.is_empty() {
+            slots.push(None);
+        }
+        let size = NonZeroUsize::new(slots.len()).unwrap_or(NonZeroUsize::MIN);
+        let shared = Arc::new(Shared {
+            jobs: Mutex::new(Vec::new()),
+            idle: Idle::default(),
+            closing: AtomicBool::new(false),
+            placements: Mutex::new(Vec::new()),
+        });
+        let caller_slot = slots.remove(0).filter(|_| bindable);
+        let mut pool = Self { shared, threads: Vec::with_capacity(slots.len()), caller_slot, size };
+        for (index, slot) in slots.into_iter().enumerate() {
+            let worker = index + 1;
+            let shared = Arc::clone(&pool.shared);
+            let slot = slot.filter(|_| bindable);
+            let thread = std::thread::Builder::new()
+                .name(format!("citius-worker-{worker}"))
+                .spawn(move || shared.run(slot.as_ref()))
+                .map_err(|source| PoolError::Spawn { worker, source })?;
+            pool.threads.push(thread);
+        }
+        Ok(Arc::new(pool))
+    }
+
+    /// Number of workers, the caller included.
+    #[must_use]
+    pub fn size(&self) -> NonZeroUsize {
+        self.size
+    }
+
+    /// Pins the calling thread to the first worker's core. Left to the caller, who may have other plans.
+    #[must_use]
+    pub fn pin_caller(&self) -> Option<PlacementReport> {
+        self.caller_slot.as_ref().map(PlacementReport::take)
+    }
+
+    /// Where the pool's threads found themselves, in no particular order.
+    #[must_use]
+    pub fn placements(&self) -> Vec<PlacementReport> {
+        self.shared.placements.lock().clone()
+    }
+
+    /// Offers a job to the workers.
+    pub(crate) fn offer(&self, job: Arc<dyn Job>) {
+        self.shared.jobs.lock().push(job);
+        self.shared.idle.wake_all();
+    }
+
+    /// Takes a job back, and waits until no worker is in it any more.
+    pub(crate) fn retire<J: Job + 'static>(&self, job: &Arc<J>) {
+        let address = Arc::as_ptr(job).cast::<()>();
+        self.shared.jobs.lock().retain(|other| Arc::as_ptr(other).cast::<()>() != address);
+        let backoff = crossbeam::utils::Backoff::new();
+        while Arc::strong_count(job) > 1 {
+            backoff.snooze();
+        }
+    }
+
+    /// The sleeping workers.
+    pub(crate) fn idle(&self) -> &Idle {
+        &self.shared.idle
+    }
+}
+
+impl Drop for WorkerPool {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+        self.shared.idle.wake_all();
+        for thread in self.threads.drain(..) {
+            // A worker catches its jobs' panics; one that died all the same has nothing left to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, slot: Option<&WorkerSlot>) {
+        if let Some(slot) = slot {
+            let report = PlacementReport::take(slot);
+            self.placements.lock().push(report);
+        }
+        let seat = Seat::new();
+        let mut next = 0;
+        while !self.closing.load(Ordering::SeqCst) {
+            let count = self.jobs.lock().len();
+            let mut worked = false;
+            for _ in 0..count {
+                let job = {
+                    let jobs = self.jobs.lock();
+                    if jobs.is_empty() {
+                        break;
+                    }
+                    next = (next + 1) % jobs.len();
+                    Arc::clone(&jobs[next])
+                };
+                worked |= job.help();
+            }
+            if !worked {
+                self.idle.sleep_unless(&seat, || {
+                    self.closing.load(Ordering::SeqCst) || self.jobs.lock().iter().any(|job| job.has_work())
+                });
+            }
+        }
+    }
+}

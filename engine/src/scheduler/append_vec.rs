@@ -1,0 +1,111 @@
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
+
+/// Slots of the first chunk; every further chunk doubles the capacity.
+const FIRST_CHUNK: u32 = 1 << FIRST_CHUNK_BITS;
+const FIRST_CHUNK_BITS: u32 = 8;
+/// Enough chunks for 2^32 slots.
+const CHUNKS: usize = 25;
+
+/// A vector that many threads append to and read while it grows. Elements never move and are never removed.
+///
+/// Bound: 2^32 - 1 elements; the owner bounds its memory (see `LocationTable`).
+pub(crate) struct AppendVec<T> {
+    chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],
+    reserved: AtomicU32,
+}
+
+impl<T> AppendVec<T> {
+    pub(crate) fn new() -> Self {
+        Self { chunks: [const { OnceLock::new() }; CHUNKS], reserved: AtomicU32::new(0) }
+    }
+
+    /// Appends an element and returns its index. Other threads find it once they learn the index.
+    pub(crate) fn push(&self, value: T) -> u32 {
+        // Relaxed: the index reserves a slot and publishes nothing; the slot's OnceLock publishes the element.
+        let index = self.reserved.fetch_add(1, Ordering::Relaxed);
+        let (chunk, offset) = place(index);
+        let slots = self.chunks[chunk]
+            .get_or_init(|| std::iter::repeat_with(OnceLock::new).take(chunk_len(chunk)).collect());
+        assert!(slots[offset].set(value).is_ok(), "slot {index} is reserved once");
+        index
+    }
+
+    /// The element at `index`.
+    ///
+    /// # Panics
+    ///
+    /// If no [`AppendVec::push`] has returned this index.
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> &T {
+        let (chunk, offset) = place(index);
+        self.chunks[chunk]
+            .get()
+            .and_then(|slots| slots[offset].get())
+            .unwrap_or_else(|| panic!("element {index} is not there"))
+    }
+
+    /// Number of elements, those being appended right now included.
+    pub(crate) fn len(&self) -> u32 {
+        self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// The element at `index`, or `None` if it is not (or not yet) there.
+    pub(crate) fn try_get(&self, index: u32) -> Option<&T> {
+        let (chunk, offset) = place(index);
+        self.chunks[chunk].get().and_then(|slots| slots[offset].get())
+    }
+}
+
+/// Chunk and offset of an element: chunk `c` begins at index `FIRST_CHUNK * (2^c - 1)`.
+#[inline]
+fn place(index: u32) -> (usize, usize) {
+    let shifted = u64::from(index) + u64::from(FIRST_CHUNK);
+    let chunk = 63 - shifted.leading_zeros() - FIRST_CHUNK_BITS;
+    let offset = shifted - (1 << (chunk + FIRST_CHUNK_BITS));
+    (chunk as usize, offset as usize)
+}
+
+fn chunk_len(chunk: usize) -> usize {
+    (FIRST_CHUNK as usize) << chunk
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_dense_and_in_order() {
+        let mut expected = (0, 0);
+        for index in 0..5_000 {
+            assert_eq!(place(index), expected, "index {index}");
+            expected.1 += 1;
+            if expected.1 == chunk_len(expected.0) {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+        assert!(place(u32::MAX).0 < CHUNKS);
+    }
+
+    #[test]
+    fn concurrent_appends_lose_nothing() {
+        let list = AppendVec::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4u32 {
+                let list = &list;
+                scope.spawn(move || {
+                    for i in 0..1_000 {
+                        let value = thread * 1_000 + i;
+                        let index = list.push(value);
+                        assert_eq!(*list.get(index), value);
+                    }
+                });
+            }
+        });
+        let mut all: Vec<u32> = (0..list.len()).map(|index| *list.get(index)).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..4_000).collect::<Vec<_>>());
+    }
+}

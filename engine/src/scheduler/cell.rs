@@ -1,0 +1,155 @@
+use super::{
+    ids::{EntryIndex, Incarnation},
+    vm::Vm,
+};
+use smallvec::SmallVec;
+
+/// One location's value: what is committed, what runs ahead of it, and who read it meanwhile.
+///
+/// Reading at an entry folds the versions of earlier entries onto the committed value, so relative writes need
+/// no order among themselves. Invariants (checked by `tests/models.rs` and the schedule fuzzer):
+///
+/// 1. `versions` is sorted by entry, one version an entry, all uncommitted.
+/// 2. `committed` is the fold of all committed writes, in order, onto the base value.
+/// 3. A reader is either given a version or is named to whoever lands that version later.
+#[derive(Debug)]
+pub(crate) struct Cell<V: Vm> {
+    /// The base value, or the fold of what is committed onto it; `None` until somebody reads it.
+    pub(crate) committed: Option<V::Value>,
+    /// One past the last committed writer; 0 while the base value stands.
+    pub(crate) committed_by: u32,
+    /// One past the segment whose undo list holds this location; 0 if none does.
+    pub(crate) logged_in: u32,
+    versions: SmallVec<[Version<V>; 2]>,
+    readers: SmallVec<[u32; 6]>,
+}
+
+#[derive(Debug)]
+struct Version<V: Vm> {
+    entry: u32,
+    incarnation: Incarnation,
+    write: V::Write,
+    /// The write is about to be computed again; its value is a guess.
+    is_estimate: bool,
+}
+
+/// What folding the versions below an entry gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fold<T> {
+    /// The value.
+    Value(T),
+    /// An earlier entry is about to write this location again.
+    Wait(EntryIndex),
+}
+
+impl<V: Vm> Default for Cell<V> {
+    fn default() -> Self {
+        Self {
+            committed: None,
+            committed_by: 0,
+            logged_in: 0,
+            versions: SmallVec::new(),
+            readers: SmallVec::new(),
+        }
+    }
+}
+
+impl<V: Vm> Cell<V> {
+    /// The value that `entry` sees, from the committed value `start` on. Versions with a stamp (entry + 1) below
+    /// `floor` do not count: the parent's reset undid them.
+    pub(crate) fn fold(&self, start: &V::Value, floor: u32, entry: u32) -> Fold<V::Value> {
+        let end = self.versions.partition_point(|version| version.entry < entry);
+        let mut first = end;
+        while first > 0 && self.versions[first - 1].entry + 1 >= floor {
+            let version = &self.versions[first - 1];
+            if version.is_estimate && V::is_worth_waiting_for(&version.write) {
+                return Fold::Wait(EntryIndex(version.entry));
+            }
+            first -= 1;
+            if V::is_absolute(&version.write) {
+                break;
+            }
+        }
+        let mut value = start.clone();
+        for version in &self.versions[first..end] {
+            V::apply(&mut value, &version.write);
+        }
+        Fold::Value(value)
+    }
+
+    /// Whether what `entry` observed still holds; like [`Cell::fold`], without cloning where nothing is folded.
+    pub(crate) fn holds(
+        &self,
+        start: &V::Value,
+        floor: u32,
+        entry: u32,
+        observation: &V::Observation,
+    ) -> bool {
+        if self.versions.first().is_none_or(|version| version.entry >= entry) {
+            return V::holds(observation, start);
+        }
+        match self.fold(start, floor, entry) {
+            Fold::Value(value) => V::holds(observation, &value),
+            Fold::Wait(_) => false,
+        }
+    }
+
+    /// Remembers that `entry` read this location. Entries below `frontier` are forgotten: they are committed.
+    pub(crate) fn add_reader(&mut self, entry: u32, frontier: u32) {
+        if self.readers.last() == Some(&entry) {
+            return;
+        }
+        if self.readers.len() == self.readers.capacity() {
+            self.readers.retain(|reader| *reader >= frontier);
+        }
+        self.readers.push(entry);
+    }
+
+    /// Entries above `entry` that read this location: whoever changes a version of `entry` must tell them.
+    pub(crate) fn readers_above(&self, entry: u32) -> impl Iterator<Item = u32> + '_ {
+        self.readers.iter().copied().filter(move |reader| *reader > entry)
+    }
+
+    /// Puts an entry's version in its place, and returns the older incarnation's write if there was one.
+    pub(crate) fn land(&mut self, entry: u32, incarnation: Incarnation, write: V::Write) -> Option<V::Write> {
+        let version = Version { entry, incarnation, write, is_estimate: false };
+        match self.versions.binary_search_by_key(&entry, |version| version.entry) {
+            Ok(place) => {
+                debug_assert!(self.versions[place].incarnation < incarnation, "incarnations only grow");
+                Some(std::mem::replace(&mut self.versions[place], version).write)
+            }
+            Err(place) => {
+                self.versions.insert(place, version);
+                None
+            }
+        }
+    }
+
+    /// Takes an entry's version away.
+    pub(crate) fn remove(&mut self, entry: u32) -> Option<V::Write> {
+        let place = self.versions.binary_search_by_key(&entry, |version| version.entry).ok()?;
+        Some(self.versions.remove(place).write)
+    }
+
+    /// Marks an entry's version as a guess, since the entry will run again.
+    pub(crate) fn mark_estimate(&mut self, entry: u32) {
+        if let Ok(place) = self.versions.binary_search_by_key(&entry, |version| version.entry) {
+            self.versions[place].is_estimate = true;
+        }
+    }
+
+    /// The latest uncommitted write below `entry` that satisfies `predicate`: its entry.
+    pub(crate) fn latest_below(&self, entry: u32, predicate: impl Fn(&V::Write) -> bool) -> Option<u32> {
+        self.versions
+            .iter()
+            .rev()
+            .find(|version| version.entry < entry && predicate(&version.write))
+            .map(|version| version.entry)
+    }
+
+    /// Whether any uncommitted version stands here.
+    #[cfg(test)]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.versions.is_empty()
+    }
+}

@@ -1,0 +1,20 @@
+use super::ids::{EntryIndex, Incarnation};
+
+/// Disturbs a schedule, for tests: delays, forced aborts, forced replays. The result must not change.
+pub trait ScheduleFuzz: Send + Sync {
+    /// Called by the worker that is about to execute; may block for a while.
+    fn before_execute(&self, _entry: EntryIndex, _incarnation: Incarnation, _is_transaction: bool) {}
+
+    /// Called after every read of an execution; may block for a while.
+    fn after_read(&self, _entry: EntryIndex) {}
+
+    /// Whether to throw this execution's result away and run the entry again. Not asked of final executions.
+    fn abort(&self, _entry: EntryIndex, _incarnation: Incarnation) -> bool {
+        false
+    }
+
+    /// Whether the frontier should send this entry and everything executed behind it back to be run again.
+    fn replay_suffix(&self, _frontier: EntryIndex, _incarnation: Incarnation) -> bool {
+        false
+    }
+}

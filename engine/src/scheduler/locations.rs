@@ -1,0 +1,108 @@
+use super::{append_vec::AppendVec, cell::Cell, ids::LocationId, vm::Vm};
+use crate::sync::Mutex;
+use std::{
+    hash::BuildHasher,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// No next location in a bucket's chain.
+const NONE: u32 = u32::MAX;
+
+/// Everything the scheduler knows of one location.
+pub(crate) struct Location<V: Vm> {
+    pub(crate) key: V::Key,
+    pub(crate) parent: Option<LocationId>,
+    hash: u32,
+    /// The next location in the same bucket. Set before the location is published, never changed after.
+    next: AtomicU32,
+    /// How many uncommitted versions here reset the children.
+    pub(crate) resets_pending: AtomicU32,
+    /// One past the last committed entry that reset the children; 0 if none did.
+    pub(crate) reset_committed: AtomicU32,
+    pub(crate) cell: Mutex<Cell<V>>,
+}
+
+/// Interns keys to dense ids. Lookups take no lock; two keys share an id only if they are equal.
+///
+/// A hash table with a fixed number of buckets, each a chain of locations that grows at its head. The hash is
+/// keyed per table, so that nobody can aim keys at one bucket.
+pub(crate) struct LocationTable<V: Vm> {
+    buckets: Box<[AtomicU32]>,
+    locations: AppendVec<Location<V>>,
+    hasher: foldhash::fast::RandomState,
+}
+
+impl<V: Vm> LocationTable<V> {
+    /// A table for about this many locations; more only make it slower.
+    pub(crate) fn new(expected: usize) -> Self {
+        let buckets = expected.next_power_of_two().clamp(1 << 8, 1 << 22);
+        Self {
+            buckets: std::iter::repeat_with(|| AtomicU32::new(NONE)).take(buckets).collect(),
+            locations: AppendVec::new(),
+            hasher: foldhash::fast::RandomState::default(),
+        }
+    }
+
+    /// The location with this id.
+    #[inline]
+    pub(crate) fn get(&self, id: LocationId) -> &Location<V> {
+        self.locations.get(id.0)
+    }
+
+    /// Number of locations.
+    pub(crate) fn len(&self) -> u32 {
+        self.locations.len()
+    }
+
+    /// All locations that are fully there, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (LocationId, &Location<V>)> {
+        (0..self.len()).filter_map(|id| Some((LocationId(id), self.locations.try_get(id)?)))
+    }
+
+    /// The id of a key, and whether this call made it.
+    pub(crate) fn intern(&self, key: &V::Key, parent: Option<LocationId>) -> (LocationId, bool) {
+        let hash = self.hasher.hash_one(key);
+        // The bucket takes the low bits, the chain compares the high ones.
+        let bucket = &self.buckets[hash as usize & (self.buckets.len() - 1)];
+        let hash = (hash >> 32) as u32;
+        // Acquire pairs with the release of the exchange below: a published id leads to a whole location.
+        let mut head = bucket.load(Ordering::Acquire);
+        if let Some(id) = self.find(key, hash, head, NONE) {
+            return (id, false);
+        }
+        let id = self.locations.push(Location {
+            key: key.clone(),
+            parent,
+            hash,
+            next: AtomicU32::new(head),
+            resets_pending: AtomicU32::new(0),
+            reset_committed: AtomicU32::new(0),
+            cell: Mutex::new(Cell::default()),
+        });
+        loop {
+            match bucket.compare_exchange(head, id, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return (LocationId(id), true),
+                Err(now) => {
+                    // Others were faster: look at what they added. If it is this key, ours stays unpublished.
+                    if let Some(theirs) = self.find(key, hash, now, head) {
+                        return (theirs, false);
+                    }
+                    head = now;
+                    self.locations.get(id).next.store(head, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn find(&self, key: &V::Key, hash: u32, from: u32, until: u32) -> Option<LocationId> {
+        let mut id = from;
+        while id != until {
+            let location = self.locations.get(id);
+            if location.hash == hash && location.key == *key {
+                return Some(LocationId(id));
+            }
+            id = location.next.load(Ordering::Relaxed);
+        }
+        None
+    }
+}

@@ -1,0 +1,312 @@
+use super::{
+    cell::{Cell, Fold},
+    ids::{EntryIndex, Incarnation, LocationId},
+    locations::{Location, LocationTable},
+    vm::{Change, Interrupt, Vm},
+};
+use crate::sync::Mutex;
+use smallvec::SmallVec;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The multi-version memory of one stream: every location with its committed value and the versions that run
+/// ahead of it ([Block-STM, section 3](https://arxiv.org/abs/2203.06871), with folded relative writes).
+pub(crate) struct Memory<V: Vm> {
+    pub(crate) table: LocationTable<V>,
+    /// Who scanned what. Empty for machines that do not scan.
+    range_readers: Mutex<Vec<(V::Range, u32)>>,
+    range_reader_count: AtomicUsize,
+    used_bytes: AtomicUsize,
+    limit_bytes: AtomicUsize,
+}
+
+/// Entries whose reads something touched.
+pub(crate) type Suspects = SmallVec<[u32; 8]>;
+
+/// One read of an execution, with what was learnt of it.
+#[derive(Debug)]
+pub(crate) struct Read<V: Vm> {
+    pub(crate) location: LocationId,
+    pub(crate) observation: Option<V::Observation>,
+}
+
+/// One scan of an execution, with all it showed.
+#[derive(Debug)]
+pub(crate) struct Scan<V: Vm> {
+    pub(crate) range: V::Range,
+    pub(crate) seen: Vec<(V::Key, V::Value)>,
+}
+
+impl<V: Vm> Memory<V> {
+    pub(crate) fn new(expected_locations: usize) -> Self {
+        Self {
+            table: LocationTable::new(expected_locations),
+            range_readers: Mutex::new(Vec::new()),
+            range_reader_count: AtomicUsize::new(0),
+            used_bytes: AtomicUsize::new(0),
+            limit_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Adds to the budget of the stream.
+    pub(crate) fn add_budget(&self, bytes: usize) {
+        self.limit_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Accounts for memory about to be used.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupt::MemoryLimit`] once more is used than all budgets together allow.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), Interrupt<V>> {
+        // Relaxed: a counter that publishes nothing.
+        let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if used > self.limit_bytes.load(Ordering::Relaxed) { Err(Interrupt::MemoryLimit) } else { Ok(()) }
+    }
+
+    /// The id of a key.
+    pub(crate) fn locate(
+        &self,
+        key: &V::Key,
+        parent: Option<LocationId>,
+    ) -> Result<LocationId, Interrupt<V>> {
+        let (id, is_new) = self.table.intern(key, parent);
+        if is_new {
+            self.charge(size_of::<Location<V>>())?;
+        }
+        Ok(id)
+    }
+
+    /// The value that `entry` sees at a location; with `frontier`, `entry` is remembered as its reader.
+    pub(crate) fn read(
+        &self,
+        vm: &V,
+        id: LocationId,
+        entry: EntryIndex,
+        register_from: Option<u32>,
+    ) -> Result<V::Value, Interrupt<V>> {
+        let location = self.table.get(id);
+        let floor = self.reset_floor(location, entry.0);
+        let mut cell = location.cell.lock();
+        if let Some(frontier) = register_from {
+            cell.add_reader(entry.0, frontier);
+        }
+        if cell.committed_by < floor {
+            let start = V::value_after_reset(&location.key);
+            return into_result(cell.fold(&start, floor, entry.0));
+        }
+        self.load_base(vm, location, &mut cell)?;
+        let Some(start) = &cell.committed else { unreachable!("the base value was just loaded") };
+        into_result(cell.fold(start, floor, entry.0))
+    }
+
+    /// Whether what `entry` observed of a location still holds.
+    pub(crate) fn holds(&self, id: LocationId, entry: EntryIndex, observation: &V::Observation) -> bool {
+        let location = self.table.get(id);
+        let floor = self.reset_floor(location, entry.0);
+        let cell = location.cell.lock();
+        if cell.committed_by < floor {
+            return cell.holds(&V::value_after_reset(&location.key), floor, entry.0, observation);
+        }
+        match &cell.committed {
+            Some(start) => cell.holds(start, floor, entry.0, observation),
+            None => false,
+        }
+    }
+
+    /// All visible locations of a range as `entry` sees them.
+    pub(crate) fn scan(
+        &self,
+        vm: &V,
+        range: &V::Range,
+        entry: EntryIndex,
+    ) -> Result<Vec<(V::Key, V::Value)>, Interrupt<V>> {
+        for key in vm.base_range(range).map_err(Interrupt::Read)? {
+            self.locate(&key, None)?;
+        }
+        let mut seen = Vec::new();
+        for (id, location) in self.table.iter() {
+            if V::in_range(range, &location.key) {
+                let value = self.read(vm, id, entry, None)?;
+                if V::is_visible(&value) {
+                    seen.push((location.key.clone(), value));
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Remembers a scan, so that whoever writes into its range finds the reader.
+    pub(crate) fn add_range_reader(&self, range: V::Range, entry: EntryIndex) {
+        let mut readers = self.range_readers.lock();
+        readers.push((range, entry.0));
+        self.range_reader_count.store(readers.len(), Ordering::SeqCst);
+    }
+
+    /// Puts an execution's writes in place. Names the later entries that read what changes.
+    pub(crate) fn land(
+        &self,
+        vm: &V,
+        entry: EntryIndex,
+        incarnation: Incarnation,
+        writes: impl Iterator<Item = (LocationId, V::Write)>,
+        suspects: &mut Suspects,
+    ) {
+        for (id, write) in writes {
+            let location = self.table.get(id);
+            let resets = V::resets_children(&write);
+            if resets {
+                // Before the version is there: a child's reader that sees no pending reset ran before this
+                // landing, and is among the readers of this location.
+                location.resets_pending.fetch_add(1, Ordering::SeqCst);
+            }
+            let floor = self.reset_floor(location, entry.0);
+            let mut cell = location.cell.lock();
+            if floor == 0 {
+                // The base is needed at commit at the latest; here it is read in parallel. An error shows there.
+                let _ = self.load_base(vm, location, &mut cell);
+            }
+            if cell.land(entry.0, incarnation, write).is_some_and(|old| V::resets_children(&old)) {
+                location.resets_pending.fetch_sub(1, Ordering::SeqCst);
+            }
+            suspects.extend(cell.readers_above(entry.0));
+            drop(cell);
+            self.suspect_scans(&location.key, entry, suspects);
+        }
+    }
+
+    /// Takes back the writes of an older incarnation that the new one did not repeat.
+    pub(crate) fn withdraw(&self, entry: EntryIndex, id: LocationId, suspects: &mut Suspects) {
+        let location = self.table.get(id);
+        let mut cell = location.cell.lock();
+        if let Some(write) = cell.remove(entry.0) {
+            if V::resets_children(&write) {
+                location.resets_pending.fetch_sub(1, Ordering::SeqCst);
+            }
+            suspects.extend(cell.readers_above(entry.0));
+            drop(cell);
+            self.suspect_scans(&location.key, entry, suspects);
+        }
+    }
+
+    /// Marks an entry's version as a guess.
+    pub(crate) fn mark_estimate(&self, entry: EntryIndex, id: LocationId) {
+        self.table.get(id).cell.lock().mark_estimate(entry.0);
+    }
+
+    /// Folds an entry's version into the committed value. Called in entry order, once an entry and location.
+    ///
+    /// `log` receives the value before the segment at the segment's first write to the location.
+    pub(crate) fn commit(
+        &self,
+        vm: &V,
+        entry: EntryIndex,
+        segment: u32,
+        id: LocationId,
+        log: &mut Vec<(LocationId, V::Value)>,
+    ) -> Result<(), Interrupt<V>> {
+        let location = self.table.get(id);
+        let floor = self.committed_floor(location);
+        let mut cell = location.cell.lock();
+        if cell.committed_by < floor {
+            cell.committed = Some(V::value_after_reset(&location.key));
+        } else {
+            self.load_base(vm, location, &mut cell)?;
+        }
+        let Some(write) = cell.remove(entry.0) else {
+            panic!("entry {entry} commits a write to {:?} that is not there", location.key)
+        };
+        let Some(mut value) = cell.committed.take() else { unreachable!("the base value was just loaded") };
+        if cell.logged_in != segment + 1 {
+            cell.logged_in = segment + 1;
+            log.push((id, value.clone()));
+        }
+        V::apply(&mut value, &write);
+        cell.committed = Some(value);
+        cell.committed_by = entry.0 + 1;
+        if V::resets_children(&write) {
+            // Release order: who sees no pending reset any more sees this one committed.
+            location.reset_committed.store(entry.0 + 1, Ordering::SeqCst);
+            location.resets_pending.fetch_sub(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// What a segment changed, from the log that its commits wrote. Empties the log.
+    pub(crate) fn changes(&self, first: EntryIndex, log: &mut Vec<(LocationId, V::Value)>) -> Vec<Change<V>> {
+        log.drain(..)
+            .map(|(id, before)| {
+                let location = self.table.get(id);
+                let (key, after) = self.committed(id);
+                Change {
+                    location: id,
+                    key,
+                    parent: location.parent,
+                    before,
+                    after,
+                    was_reset: location.reset_committed.load(Ordering::SeqCst) > first.0,
+                }
+            })
+            .collect()
+    }
+
+    /// Key and committed value of a location that was read or written.
+    pub(crate) fn committed(&self, id: LocationId) -> (V::Key, V::Value) {
+        let location = self.table.get(id);
+        let floor = self.committed_floor(location);
+        let cell = location.cell.lock();
+        let value = match &cell.committed {
+            Some(value) if cell.committed_by >= floor => value.clone(),
+            _ => V::value_after_reset(&location.key),
+        };
+        (location.key.clone(), value)
+    }
+
+    /// The budget of the stream so far.
+    pub(crate) fn limit_bytes(&self) -> usize {
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    /// One past the latest entry below `entry` that reset the location's parent; 0 if none did.
+    fn reset_floor(&self, location: &Location<V>, entry: u32) -> u32 {
+        let Some(parent) = location.parent else { return 0 };
+        let parent = self.table.get(parent);
+        if parent.resets_pending.load(Ordering::SeqCst) > 0 {
+            let cell = parent.cell.lock();
+            if let Some(reset) = cell.latest_below(entry, V::resets_children) {
+                return reset + 1;
+            }
+        }
+        parent.reset_committed.load(Ordering::SeqCst)
+    }
+
+    fn committed_floor(&self, location: &Location<V>) -> u32 {
+        location.parent.map_or(0, |parent| self.table.get(parent).reset_committed.load(Ordering::SeqCst))
+    }
+
+    /// Reads the base value once. The lock is held meanwhile, so that nobody reads it a second time.
+    fn load_base(&self, vm: &V, location: &Location<V>, cell: &mut Cell<V>) -> Result<(), Interrupt<V>> {
+        if cell.committed.is_none() {
+            let parent = location.parent.map(|parent| &self.table.get(parent).key);
+            cell.committed = Some(vm.base_value(&location.key, parent).map_err(Interrupt::Read)?);
+        }
+        Ok(())
+    }
+
+    fn suspect_scans(&self, key: &V::Key, entry: EntryIndex, suspects: &mut Suspects) {
+        if self.range_reader_count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        for (range, reader) in self.range_readers.lock().iter() {
+            if *reader > entry.0 && V::in_range(range, key) {
+                suspects.push(*reader);
+            }
+        }
+    }
+}
+
+fn into_result<V: Vm>(fold: Fold<V::Value>) -> Result<V::Value, Interrupt<V>> {
+    match fold {
+        Fold::Value(value) => Ok(value),
+        Fold::Wait(entry) => Err(Interrupt::Blocked(entry)),
+    }
+}

@@ -1,0 +1,38 @@
+//! The scheduler: runs the entries of a stream in parallel so that the result equals running them in order.
+//!
+//! It knows a [`Vm`]'s locations and values, not its opcodes. Two strategies stand behind the one trait
+//! [`Strategy`]: [`Serial`] runs entry after entry on the calling thread, [`Optimistic`] runs ahead of the commit
+//! frontier on all workers.
+//!
+//! How optimism stays exact: an execution records what it learnt of every value it read (an *observation*). The
+//! frontier commits entries in order; at an entry's turn all that stands before it is committed, so checking its
+//! observations against the committed values decides. Everything else (versions of uncommitted entries, telling
+//! readers when a version lands, waiting for entries that run again) only makes that check succeed more often.
+
+mod append_vec;
+mod cell;
+mod charge;
+mod entry;
+mod fuzz;
+mod ids;
+mod locations;
+mod memory;
+mod optimistic;
+mod retries;
+mod serial;
+mod strategy;
+mod view;
+mod vm;
+
+pub(crate) use append_vec::AppendVec;
+pub use fuzz::ScheduleFuzz;
+pub use ids::{EntryIndex, Incarnation, LocationId, ReadId};
+pub use optimistic::Optimistic;
+pub use serial::Serial;
+pub use strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy};
+pub use vm::{Change, Interrupt, View, Vm};
+
+#[cfg(feature = "loom")]
+pub(crate) mod models {
+    pub(crate) use super::{cell::Cell, charge::Charge};
+}

@@ -1,0 +1,391 @@
+use super::{
+    ids::{EntryIndex, LocationId, ReadId},
+    strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, panic_message},
+    vm::{Change, Interrupt, View, Vm},
+};
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+use std::{
+    hash::BuildHasher,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+
+/// Runs entry after entry on the calling thread: the obvious twin, and the faster one for small blocks.
+pub struct Serial<V: Vm> {
+    locals: Arc<Mutex<Vec<V::Local<SerialView<V>>>>>,
+}
+
+/// The state of a serial run: one current value a location.
+pub(super) struct SerialView<V: Vm> {
+    stream: Option<SerialStream<V>>,
+    entry: EntryIndex,
+    reads: Vec<LocationId>,
+    writes: Vec<(LocationId, V::Write)>,
+    asked: std::cell::Cell<u32>,
+}
+
+struct SerialStream<V: Vm> {
+    vm: Arc<V>,
+    settings: RunSettings,
+    index: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
+    locations: Vec<Location<V>>,
+    used_bytes: usize,
+    limit_bytes: usize,
+}
+
+struct Location<V: Vm> {
+    key: V::Key,
+    parent: Option<LocationId>,
+    value: Option<V::Value>,
+    /// One past the last entry that wrote the value; 0 while the base value stands.
+    written_by: u32,
+    /// One past the last entry that reset the children.
+    reset_by: u32,
+    logged_in: u32,
+}
+
+struct SerialRun<V: Vm> {
+    vm: Arc<V>,
+    submitted: AtomicU32,
+    state: Mutex<SerialState<V>>,
+    stop: Mutex<Option<Stop<V>>>,
+    locals: Arc<Mutex<Vec<V::Local<SerialView<V>>>>>,
+}
+
+struct SerialState<V: Vm> {
+    local: Option<V::Local<SerialView<V>>>,
+    ledger: V::Ledger,
+    next: u32,
+    log: Vec<(LocationId, V::Value)>,
+    sealed: Vec<SegmentMetrics>,
+    submitted_at: Vec<Instant>,
+}
+
+impl<V: Vm> Default for Serial<V> {
+    fn default() -> Self {
+        Self { locals: Arc::new(Mutex::new(Vec::new())) }
+    }
+}
+
+impl<V: Vm> Strategy<V> for Serial<V> {
+    fn name(&self) -> &'static str {
+        "serial"
+    }
+
+    fn start(&self, vm: Arc<V>, settings: RunSettings) -> Arc<dyn Run<V>> {
+        let pooled = self.locals.lock().pop();
+        let mut local = pooled.unwrap_or_else(|| vm.local(SerialView::new()));
+        vm.rebind(&mut local);
+        V::view(&mut local).stream = Some(SerialStream::new(Arc::clone(&vm), settings));
+        Arc::new(SerialRun {
+            submitted: AtomicU32::new(0),
+            state: Mutex::new(SerialState {
+                local: Some(local),
+                ledger: vm.ledger(),
+                next: 0,
+                log: Vec::new(),
+                sealed: Vec::new(),
+                submitted_at: Vec::new(),
+            }),
+            stop: Mutex::new(None),
+            locals: Arc::clone(&self.locals),
+            vm,
+        })
+    }
+}
+
+impl<V: Vm> Run<V> for SerialRun<V> {
+    fn submit(&self, segment: u32, memory_bytes: usize) {
+        let mut state = self.state.lock();
+        if let Some(stream) = state.local.as_mut().and_then(|local| V::view(local).stream.as_mut()) {
+            stream.limit_bytes = stream.limit_bytes.saturating_add(memory_bytes);
+        }
+        state.submitted_at.push(Instant::now());
+        self.submitted.store(segment + 1, Ordering::SeqCst);
+    }
+
+    fn drive(&self, until: &dyn Fn() -> bool) {
+        let mut state = self.state.lock();
+        while !until() && self.stop.lock().is_none() && state.next < self.submitted.load(Ordering::SeqCst) {
+            let segment = state.next;
+            let result = catch_unwind(AssertUnwindSafe(|| self.run_segment(&mut state, segment)));
+            match result {
+                Ok(Ok(())) => state.next += 1,
+                Ok(Err(stop)) => *self.stop.lock() = Some(stop),
+                Err(payload) => {
+                    *self.stop.lock() = Some(Stop::Panicked { message: panic_message(&*payload) });
+                    // Whatever the panic left in it.
+                    state.local = None;
+                }
+            }
+        }
+    }
+
+    fn stopped(&self) -> Option<Stop<V>> {
+        self.stop.lock().clone()
+    }
+
+    fn metrics(&self, segment: u32) -> SegmentMetrics {
+        self.state.lock().sealed.get(segment as usize).copied().unwrap_or_default()
+    }
+
+    fn close(self: Arc<Self>) {
+        if let Some(mut local) = self.state.lock().local.take() {
+            V::view(&mut local).stream = None;
+            self.locals.lock().push(local);
+        }
+    }
+}
+
+impl<V: Vm> SerialRun<V> {
+    fn run_segment(&self, state: &mut SerialState<V>, segment: u32) -> Result<(), Stop<V>> {
+        let SerialState { local, ledger, log, sealed, submitted_at, .. } = state;
+        let Some(local) = local else { panic!("a serial run lost its state to a panic") };
+        let began = Instant::now();
+        let refused = |refusal| Stop::Refused { segment, refusal };
+        let (first, end) = self.vm.entries_of(segment);
+        let locations_before = V::view(local).stream().locations.len();
+        let mut transactions = 0;
+        for index in (first.0..end.0).map(EntryIndex) {
+            if let Some(reason) = V::view(local).stream().settings.limits.exceeded() {
+                return Err(Stop::Cancelled(reason));
+            }
+            self.vm.admit(ledger, index).map_err(refused)?;
+            V::view(local).begin(index);
+            let output = match self.vm.execute(local, index) {
+                Ok(output) => output,
+                Err(Interrupt::Read(error)) => return Err(refused(self.vm.refuse_read(index, error))),
+                Err(interrupt) => return Err(V::view(local).stream().stop_of(&interrupt)),
+            };
+            transactions += u64::from(self.vm.is_transaction(index));
+            self.vm.commit(ledger, index, output).map_err(refused)?;
+            V::view(local).apply_writes(segment, log).map_err(|interrupt| match interrupt {
+                Interrupt::Read(error) => refused(self.vm.refuse_read(index, error)),
+                interrupt => V::view(local).stream().stop_of(&interrupt),
+            })?;
+        }
+        let execute = began.elapsed();
+        let stream = V::view(local).stream();
+        let changes = stream.changes(first, log);
+        let locations = (stream.locations.len() - locations_before) as u64;
+        self.vm.seal(ledger, segment, changes, &|id| stream.settled(id));
+        let sealed_at = Instant::now();
+        sealed.push(SegmentMetrics {
+            executions: u64::from(end.0 - first.0),
+            max_in_flight: transactions.min(1),
+            locations,
+            wall: sealed_at
+                - submitted_at.get(segment as usize).map_or(began, |submitted| began.max(*submitted)),
+            execute,
+            commit: sealed_at - began - execute,
+            ..SegmentMetrics::default()
+        });
+        Ok(())
+    }
+}
+
+impl<V: Vm> SerialStream<V> {
+    fn new(vm: Arc<V>, settings: RunSettings) -> Self {
+        Self {
+            vm,
+            index: HashTable::with_capacity(settings.expected_locations),
+            hasher: foldhash::fast::RandomState::default(),
+            locations: Vec::with_capacity(settings.expected_locations),
+            used_bytes: 0,
+            limit_bytes: 0,
+            settings,
+        }
+    }
+
+    fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {
+        let Self { index, hasher, locations, .. } = self;
+        let hash = hasher.hash_one(&key);
+        let found = index.entry(
+            hash,
+            |id| locations[*id as usize].key == key,
+            |id| hasher.hash_one(&locations[*id as usize].key),
+        );
+        let entry = match found {
+            hashbrown::hash_table::Entry::Occupied(entry) => return Ok(LocationId(*entry.get())),
+            hashbrown::hash_table::Entry::Vacant(entry) => entry,
+        };
+        let id = locations.len() as u32;
+        entry.insert(id);
+        locations.push(Location { key, parent, value: None, written_by: 0, reset_by: 0, logged_in: 0 });
+        self.used_bytes += size_of::<Location<V>>() + size_of::<u32>();
+        if self.used_bytes > self.limit_bytes { Err(Interrupt::MemoryLimit) } else { Ok(LocationId(id)) }
+    }
+
+    /// The current value of a location.
+    fn value(&mut self, id: LocationId) -> Result<&mut V::Value, Interrupt<V>> {
+        let Location { parent, written_by, .. } = &self.locations[id.0 as usize];
+        let reset_by = parent.map_or(0, |parent| self.locations[parent.0 as usize].reset_by);
+        if *written_by < reset_by {
+            let location = &mut self.locations[id.0 as usize];
+            location.value = Some(V::value_after_reset(&location.key));
+            location.written_by = reset_by;
+        } else if self.locations[id.0 as usize].value.is_none() {
+            let location = &self.locations[id.0 as usize];
+            let parent = location.parent.map(|parent| &self.locations[parent.0 as usize].key);
+            let value = self.vm.base_value(&location.key, parent).map_err(Interrupt::Read)?;
+            self.locations[id.0 as usize].value = Some(value);
+        }
+        let Some(value) = &mut self.locations[id.0 as usize].value else { unreachable!("set right above") };
+        Ok(value)
+    }
+
+    fn changes(&mut self, first: EntryIndex, log: &mut Vec<(LocationId, V::Value)>) -> Vec<Change<V>> {
+        log.drain(..)
+            .map(|(id, before)| {
+                let Ok(after) = self.value(id).map(|value| value.clone()) else {
+                    unreachable!("a written location has a value")
+                };
+                let location = &self.locations[id.0 as usize];
+                Change {
+                    location: id,
+                    key: location.key.clone(),
+                    parent: location.parent,
+                    before,
+                    after,
+                    was_reset: location.reset_by > first.0,
+                }
+            })
+            .collect()
+    }
+
+    /// Key and value of a location that was read or written.
+    fn settled(&self, id: LocationId) -> (V::Key, V::Value) {
+        let location = &self.locations[id.0 as usize];
+        let reset_by = location.parent.map_or(0, |parent| self.locations[parent.0 as usize].reset_by);
+        let value = match &location.value {
+            Some(value) if location.written_by >= reset_by => value.clone(),
+            _ => V::value_after_reset(&location.key),
+        };
+        (location.key.clone(), value)
+    }
+
+    fn stop_of(&self, interrupt: &Interrupt<V>) -> Stop<V> {
+        match interrupt {
+            Interrupt::MemoryLimit => Stop::MemoryLimit { limit_bytes: self.limit_bytes },
+            Interrupt::Cancelled => {
+                Stop::Cancelled(self.settings.limits.exceeded().unwrap_or(crate::CancelReason::Token))
+            }
+            Interrupt::Blocked(_) | Interrupt::Read(_) => {
+                panic!("a serial execution is never interrupted by {interrupt:?}")
+            }
+        }
+    }
+}
+
+impl<V: Vm> SerialView<V> {
+    fn new() -> Self {
+        Self {
+            stream: None,
+            entry: EntryIndex(0),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            asked: std::cell::Cell::new(0),
+        }
+    }
+
+    fn begin(&mut self, entry: EntryIndex) {
+        self.entry = entry;
+        self.reads.clear();
+        self.writes.clear();
+    }
+
+    fn stream(&mut self) -> &mut SerialStream<V> {
+        let Some(stream) = &mut self.stream else { panic!("a view has a stream while it executes") };
+        stream
+    }
+
+    fn apply_writes(
+        &mut self,
+        segment: u32,
+        log: &mut Vec<(LocationId, V::Value)>,
+    ) -> Result<(), Interrupt<V>> {
+        let Self { stream, writes, entry, .. } = self;
+        let Some(stream) = stream else { panic!("a view has a stream while it executes") };
+        for (id, write) in writes.drain(..) {
+            let value = stream.value(id)?;
+            let before = value.clone();
+            V::apply(value, &write);
+            let location = &mut stream.locations[id.0 as usize];
+            location.written_by = entry.0 + 1;
+            if V::resets_children(&write) {
+                location.reset_by = entry.0 + 1;
+            }
+            if location.logged_in != segment + 1 {
+                location.logged_in = segment + 1;
+                log.push((id, before));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<V: Vm> View<V> for SerialView<V> {
+    const OBSERVES: bool = false;
+
+    fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>> {
+        if self.is_cancelled() {
+            return Err(Interrupt::Cancelled);
+        }
+        let stream = self.stream();
+        let location = stream.locate(key, parent)?;
+        let value = stream.value(location)?.clone();
+        let id = ReadId(self.reads.len() as u32);
+        self.reads.push(location);
+        Ok((id, value))
+    }
+
+    fn observe(&mut self, _read: ReadId, _observation: V::Observation) {}
+
+    fn location(&self, read: ReadId) -> LocationId {
+        self.reads[read.0 as usize]
+    }
+
+    fn scan(&mut self, range: V::Range) -> Result<Vec<(V::Key, V::Value)>, Interrupt<V>> {
+        let stream = self.stream();
+        for key in stream.vm.base_range(&range).map_err(Interrupt::Read)? {
+            stream.locate(key, None)?;
+        }
+        let mut seen = Vec::new();
+        for id in 0..stream.locations.len() as u32 {
+            let key = stream.locations[id as usize].key.clone();
+            if V::in_range(&range, &key) {
+                let value = stream.value(LocationId(id))?.clone();
+                if V::is_visible(&value) {
+                    seen.push((key, value));
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {
+        self.stream().locate(key, parent)
+    }
+
+    fn write(&mut self, location: LocationId, write: V::Write) {
+        self.writes.push((location, write));
+    }
+
+    fn is_final(&self) -> bool {
+        true
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let Some(stream) = &self.stream else { return true };
+        let limits = &stream.settings.limits;
+        let asked = self.asked.get().wrapping_add(1);
+        self.asked.set(asked);
+        limits.token.is_cancelled() || (asked.is_multiple_of(256) && limits.exceeded().is_some())
+    }
+}

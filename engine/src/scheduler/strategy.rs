@@ -1,0 +1,144 @@
+use super::{fuzz::ScheduleFuzz, vm::Vm};
+use crate::{CancelReason, cancel::Limits, pool::WorkerPool};
+use std::{sync::Arc, time::Duration};
+
+/// A way to run a stream. All give the same result.
+pub trait Strategy<V: Vm>: Send + Sync {
+    /// The name users know it by.
+    fn name(&self) -> &'static str;
+
+    /// Starts a stream. Entries come with [`Run::submit`].
+    fn start(&self, vm: Arc<V>, settings: RunSettings) -> Arc<dyn Run<V>>;
+}
+
+/// One stream under one strategy.
+pub trait Run<V: Vm>: Send + Sync {
+    /// Makes a further segment of the stream available; `memory_bytes` adds to the stream's memory budget.
+    fn submit(&self, segment: u32, memory_bytes: usize);
+
+    /// Works on the calling thread until `until` holds, everything submitted is committed, or the run stopped.
+    fn drive(&self, until: &dyn Fn() -> bool);
+
+    /// Why the run stopped before its end, if it did.
+    fn stopped(&self) -> Option<Stop<V>>;
+
+    /// How a sealed segment's work went.
+    fn metrics(&self, segment: u32) -> SegmentMetrics;
+
+    /// Ends the run: no worker touches it afterwards.
+    fn close(self: Arc<Self>);
+}
+
+/// What a run is given besides its entries.
+#[derive(Clone)]
+pub struct RunSettings {
+    pub(crate) pool: Arc<WorkerPool>,
+    /// Threads that may work at one time, the caller included.
+    pub(crate) threads: usize,
+    pub(crate) limits: Limits,
+    pub(crate) fuzz: Option<Arc<dyn ScheduleFuzz>>,
+    /// Entries that may be executed ahead of the frontier.
+    pub(crate) look_ahead_entries_max: u32,
+    /// Locations to expect, for the size of tables.
+    pub(crate) expected_locations: usize,
+}
+
+impl std::fmt::Debug for RunSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunSettings").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
+impl RunSettings {
+    /// Settings for a machine of one's own on some workers: no limits, nothing disturbed.
+    #[must_use]
+    pub fn new(pool: Arc<WorkerPool>) -> Self {
+        let threads = pool.size().get();
+        Self {
+            pool,
+            threads,
+            limits: Limits::default(),
+            fuzz: None,
+            look_ahead_entries_max: 512,
+            expected_locations: 1 << 10,
+        }
+    }
+
+    /// Disturbs the schedule.
+    #[must_use]
+    pub fn with_fuzz(mut self, fuzz: Arc<dyn ScheduleFuzz>) -> Self {
+        self.fuzz = Some(fuzz);
+        self
+    }
+}
+
+/// Why a run stopped before its end.
+#[derive(Debug)]
+pub enum Stop<V: Vm> {
+    /// The machine refused an entry or a segment: a verdict.
+    Refused {
+        /// The segment that was refused.
+        segment: u32,
+        /// Why.
+        refusal: V::Refusal,
+    },
+    /// Token or deadline.
+    Cancelled(CancelReason),
+    /// The memory budget was used up.
+    MemoryLimit {
+        /// The budget.
+        limit_bytes: usize,
+    },
+    /// A worker panicked.
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+}
+
+impl<V: Vm> Clone for Stop<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Refused { segment, refusal } => {
+                Self::Refused { segment: *segment, refusal: refusal.clone() }
+            }
+            Self::Cancelled(reason) => Self::Cancelled(*reason),
+            Self::MemoryLimit { limit_bytes } => Self::MemoryLimit { limit_bytes: *limit_bytes },
+            Self::Panicked { message } => Self::Panicked { message: message.clone() },
+        }
+    }
+}
+
+/// How one segment's work went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SegmentMetrics {
+    /// Executions begun.
+    pub executions: u64,
+    /// Executions whose result was thrown away.
+    pub aborts: u64,
+    /// Read sets checked.
+    pub validations: u64,
+    /// Executions that stopped to wait for an earlier entry.
+    pub waits: u64,
+    /// Most transactions started and not yet committed at one time.
+    pub max_in_flight: u64,
+    /// Locations known when the segment was sealed, less those known when the one before was.
+    pub locations: u64,
+    /// From the commit of the segment before (or the segment's submission, if later) to its own.
+    pub wall: Duration,
+    /// Thread time spent executing.
+    pub execute: Duration,
+    /// Thread time spent committing and sealing.
+    pub commit: Duration,
+    /// Thread time spent asleep while the segment was the frontier's.
+    pub idle: Duration,
+}
+
+/// The message of a caught panic.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into())
+}

@@ -1,0 +1,200 @@
+use super::ids::{EntryIndex, LocationId, ReadId};
+use std::{fmt, hash::Hash, sync::Arc};
+
+/// A machine whose entries the scheduler runs in parallel as if in order.
+///
+/// The scheduler knows locations and values, not opcodes. An entry (a transaction, a system call, ...) reads and
+/// writes values at locations named by opaque keys. What it learnt of a value is an *observation*: a predicate
+/// that must still hold when the entry's turn comes to commit. A narrow observation ("the balance was at least
+/// 5") survives writes that an exact one would not.
+///
+/// One value of the implementing type is one stream: the entries, the state before them, the rules.
+pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
+    /// Names a location; interned by full equality, never by hash alone.
+    type Key: Clone + Eq + Hash + fmt::Debug + Send + Sync;
+    /// A set of keys that can be read as one (a phantom is a key that appears in it later).
+    type Range: Clone + fmt::Debug + Send + Sync;
+    /// What a location holds.
+    type Value: Clone + PartialEq + fmt::Debug + Send + Sync;
+    /// What an entry does to a location: absolute, or relative to what stands there.
+    type Write: Clone + fmt::Debug + Send + Sync;
+    /// A predicate over a value.
+    type Observation: fmt::Debug + Send + Sync;
+    /// An entry's result.
+    type Output: fmt::Debug + Send;
+    /// Why the state before the stream could not be read.
+    type ReadError: Clone + fmt::Debug + Send + Sync;
+    /// Why a committed entry ends the stream: a verdict on the input.
+    type Refusal: Clone + fmt::Debug + Send + Sync;
+    /// What accumulates in commit order (receipts, gas, ...).
+    type Ledger: Send;
+    /// What one worker keeps between executions (an EVM and its buffers).
+    type Local<W: View<Self>>: Send;
+
+    /// The value before the stream. May block. A child is asked for only by entries that read its parent.
+    fn base_value(&self, key: &Self::Key, parent: Option<&Self::Key>)
+    -> Result<Self::Value, Self::ReadError>;
+
+    /// All keys of a range that have a value before the stream.
+    fn base_range(&self, range: &Self::Range) -> Result<Vec<Self::Key>, Self::ReadError>;
+
+    /// Whether a key lies in a range.
+    fn in_range(range: &Self::Range, key: &Self::Key) -> bool;
+
+    /// Whether a scan shows a location that holds this value.
+    fn is_visible(value: &Self::Value) -> bool;
+
+    /// Applies a write to a value.
+    fn apply(value: &mut Self::Value, write: &Self::Write);
+
+    /// Whether a write says what the location holds whatever stood there before.
+    fn is_absolute(write: &Self::Write) -> bool;
+
+    /// Whether a write also resets every location whose parent it is written to.
+    fn resets_children(write: &Self::Write) -> bool;
+
+    /// What a child location holds right after its parent was reset.
+    fn value_after_reset(key: &Self::Key) -> Self::Value;
+
+    /// Whether readers should wait when this write is about to be computed again. A relative write hardly ever
+    /// breaks an observation, so its readers go on.
+    fn is_worth_waiting_for(write: &Self::Write) -> bool;
+
+    /// Whether what was observed still holds of a value.
+    fn holds(observation: &Self::Observation, value: &Self::Value) -> bool;
+
+    /// A worker's state, around a view through which all its executions read and write.
+    fn local<W: View<Self>>(&self, view: W) -> Self::Local<W>;
+
+    /// Prepares a worker's state, made for an earlier stream, for this one.
+    fn rebind<W: View<Self>>(self: &Arc<Self>, local: &mut Self::Local<W>);
+
+    /// The view inside a worker's state.
+    fn view<W: View<Self>>(local: &mut Self::Local<W>) -> &mut W;
+
+    /// Executes one entry. Reads and writes go through the local's view.
+    ///
+    /// # Errors
+    ///
+    /// Only with what the view gave; an entry that fails by its own fault has an output that says so.
+    fn execute<W: View<Self>>(
+        &self,
+        local: &mut Self::Local<W>,
+        entry: EntryIndex,
+    ) -> Result<Self::Output, Interrupt<Self>>;
+
+    /// A fresh ledger.
+    fn ledger(&self) -> Self::Ledger;
+
+    /// Whether an entry may stand after what the ledger holds, whatever it does.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, as from [`Vm::commit`], which must give the same one for any output of such an entry.
+    fn admit(&self, ledger: &Self::Ledger, entry: EntryIndex) -> Result<(), Self::Refusal>;
+
+    /// Takes an entry's validated output into the ledger, in order.
+    ///
+    /// # Errors
+    ///
+    /// A refusal ends the stream before this entry: its writes are not applied, everything before it stands.
+    fn commit(
+        &self,
+        ledger: &mut Self::Ledger,
+        entry: EntryIndex,
+        output: Self::Output,
+    ) -> Result<(), Self::Refusal>;
+
+    /// The refusal for an entry whose read of the base state failed.
+    fn refuse_read(&self, entry: EntryIndex, error: Self::ReadError) -> Self::Refusal;
+
+    /// The segment (block) that an entry belongs to.
+    fn segment_of(&self, entry: EntryIndex) -> u32;
+
+    /// The entries of a segment: first, and one past the last.
+    fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex);
+
+    /// Whether the entry is a transaction (block begin and end steps are not).
+    fn is_transaction(&self, entry: EntryIndex) -> bool;
+
+    /// Ends a segment whose entries are all committed. `changes` lists each location the segment wrote, once;
+    /// `lookup` gives key and committed value of any location that was read or written.
+    fn seal(
+        &self,
+        ledger: &mut Self::Ledger,
+        segment: u32,
+        changes: Vec<Change<Self>>,
+        lookup: &dyn Fn(LocationId) -> (Self::Key, Self::Value),
+    );
+}
+
+/// A location's value before and after a segment.
+#[derive(Debug)]
+pub struct Change<V: Vm> {
+    /// The location's id in its stream.
+    pub location: LocationId,
+    /// The location's key.
+    pub key: V::Key,
+    /// The parent location, whose reset resets this one.
+    pub parent: Option<LocationId>,
+    /// The value before the segment.
+    pub before: V::Value,
+    /// The value after it.
+    pub after: V::Value,
+    /// The segment reset this location's children.
+    pub was_reset: bool,
+}
+
+/// What one execution sees of the state.
+pub trait View<V: Vm>: Send {
+    /// Whether observations are used at all; where not, their computation can be left out.
+    const OBSERVES: bool;
+
+    /// Reads a location. What the entry learnt of the value must be said with [`View::observe`].
+    fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>>;
+
+    /// Says what was learnt of a value that was read. A read without observation is never invalidated.
+    fn observe(&mut self, read: ReadId, observation: V::Observation);
+
+    /// The location that a read went to.
+    fn location(&self, read: ReadId) -> LocationId;
+
+    /// Reads all visible locations of a range, exactly, in the order of their ids.
+    fn scan(&mut self, range: V::Range) -> Result<Vec<(V::Key, V::Value)>, Interrupt<V>>;
+
+    /// The id of a location that may never be read.
+    fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>>;
+
+    /// Writes a location, at most once an execution.
+    fn write(&mut self, location: LocationId, write: V::Write);
+
+    /// Whether all earlier entries are committed: nothing that is read can change any more.
+    fn is_final(&self) -> bool;
+
+    /// Whether the execution should stop at once.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// Why an execution stopped before its end.
+#[derive(Debug)]
+pub enum Interrupt<V: Vm> {
+    /// An earlier entry is about to compute a value again that this one needs.
+    Blocked(EntryIndex),
+    /// The state before the stream could not be read.
+    Read(V::ReadError),
+    /// The stream was cancelled or failed elsewhere.
+    Cancelled,
+    /// The stream's memory budget is used up.
+    MemoryLimit,
+}
+
+impl<V: Vm> Clone for Interrupt<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Blocked(entry) => Self::Blocked(*entry),
+            Self::Read(error) => Self::Read(error.clone()),
+            Self::Cancelled => Self::Cancelled,
+            Self::MemoryLimit => Self::MemoryLimit,
+        }
+    }
+}
