@@ -19,6 +19,8 @@ pub struct ChainSpec {
     blob_params: BTreeMap<EthereumHardfork, BlobParams>,
     deposit_contract: Option<Address>,
     precompiles: Vec<CustomPrecompile>,
+    pays_block_rewards: bool,
+    makes_system_calls: bool,
 }
 
 impl ChainSpec {
@@ -73,6 +75,8 @@ impl ChainSpec {
             ]),
             deposit_contract: None,
             precompiles: Vec::new(),
+            pays_block_rewards: true,
+            makes_system_calls: true,
         }
     }
 
@@ -103,6 +107,30 @@ impl ChainSpec {
         self.precompiles.retain(|known| known.address != precompile.address);
         self.precompiles.push(precompile);
         self
+    }
+
+    /// Takes the block and ommer rewards of proof of work away: for chains that pay none (proof of authority), and
+    /// for the official state tests.
+    #[must_use]
+    pub fn without_block_rewards(mut self) -> Self {
+        self.pays_block_rewards = false;
+        self
+    }
+
+    /// Takes away the calls that the protocol makes before and after a block's transactions: for the official
+    /// state tests, whose states lack the contracts called.
+    #[must_use]
+    pub fn without_system_calls(mut self) -> Self {
+        self.makes_system_calls = false;
+        self
+    }
+
+    pub(crate) fn pays_block_rewards(&self) -> bool {
+        self.pays_block_rewards
+    }
+
+    pub(crate) fn makes_system_calls(&self) -> bool {
+        self.makes_system_calls
     }
 
     /// The chain id of [EIP-155](https://eips.ethereum.org/EIPS/eip-155).

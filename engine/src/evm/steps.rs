@@ -63,6 +63,11 @@ fn steps(chain: &ChainSpec, block: &Block, spec: SpecId) -> Vec<Step> {
     let header = &block.header;
     let is_genesis = header.number == 0;
     let mut steps = Vec::with_capacity(block.transactions.len() + 6);
+    if !chain.makes_system_calls() {
+        steps.extend((0..block.transactions.len()).map(Step::Transaction));
+        steps.push(Step::Credits);
+        return steps;
+    }
     // EIP-2935: the parent's hash into its contract.
     if spec.is_enabled_in(SpecId::PRAGUE) && !is_genesis {
         let input = header.parent_hash.0.into();
@@ -123,7 +128,8 @@ pub(crate) fn credits(chain: &ChainSpec, block: &Block) -> Vec<(Address, U256)> 
     let header = &block.header;
     let mut credits: AddressMap<u128> = AddressMap::default();
     let mut credit = |address, amount| *credits.entry(address).or_default() += amount;
-    if let Some(base) = calc::base_block_reward(chain, header.number) {
+    let base = chain.pays_block_rewards().then(|| calc::base_block_reward(chain, header.number)).flatten();
+    if let Some(base) = base {
         for ommer in &block.ommers {
             if let crate::Ommer::Known { beneficiary, number } = ommer {
                 credit(*beneficiary, calc::ommer_reward(base, header.number, *number));

@@ -51,12 +51,6 @@ impl<T> AppendVec<T> {
     pub(crate) fn len(&self) -> u32 {
         self.reserved.load(Ordering::Relaxed)
     }
-
-    /// The element at `index`, or `None` if it is not (or not yet) there.
-    pub(crate) fn try_get(&self, index: u32) -> Option<&T> {
-        let (chunk, offset) = place(index);
-        self.chunks[chunk].get().and_then(|slots| slots[offset].get())
-    }
 }
 
 /// Chunk and offset of an element: chunk `c` begins at index `FIRST_CHUNK * (2^c - 1)`.

@@ -54,9 +54,18 @@ impl<V: Vm> LocationTable<V> {
         self.locations.len()
     }
 
-    /// All locations that are fully there, in the order of their ids.
+    /// All published locations, in no particular order. Follows the chains: the list of locations also holds
+    /// those that lost the race to be published, which must not be seen.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LocationId, &Location<V>)> {
-        (0..self.len()).filter_map(|id| Some((LocationId(id), self.locations.try_get(id)?)))
+        self.buckets.iter().flat_map(move |bucket| {
+            let mut next = bucket.load(Ordering::Acquire);
+            std::iter::from_fn(move || {
+                let id = Some(next).filter(|id| *id != NONE)?;
+                let location = self.locations.get(id);
+                next = location.next.load(Ordering::Relaxed);
+                Some((LocationId(id), location))
+            })
+        })
     }
 
     /// The id of a key, and whether this call made it.

@@ -123,13 +123,15 @@ impl<V: Vm> Memory<V> {
         for key in vm.base_range(range).map_err(Interrupt::Read)? {
             self.locate(&key, None)?;
         }
-        let mut seen = Vec::new();
-        for (id, location) in self.table.iter() {
-            if V::in_range(range, &location.key) {
-                let value = self.read(vm, id, entry, None)?;
-                if V::is_visible(&value) {
-                    seen.push((location.key.clone(), value));
-                }
+        let mut found: Vec<_> =
+            self.table.iter().filter(|(_, location)| V::in_range(range, &location.key)).collect();
+        // So that two scans of the same locations compare equal.
+        found.sort_unstable_by_key(|(id, _)| *id);
+        let mut seen = Vec::with_capacity(found.len());
+        for (id, location) in found {
+            let value = self.read(vm, id, entry, None)?;
+            if V::is_visible(&value) {
+                seen.push((location.key.clone(), value));
             }
         }
         Ok(seen)

@@ -159,7 +159,7 @@ pub trait View<V: Vm>: Send {
     /// The location that a read went to.
     fn location(&self, read: ReadId) -> LocationId;
 
-    /// Reads all visible locations of a range, exactly, in the order of their ids.
+    /// Reads all visible locations of a range, exactly, in no particular order.
     fn scan(&mut self, range: V::Range) -> Result<Vec<(V::Key, V::Value)>, Interrupt<V>>;
 
     /// The id of a location that may never be read.

@@ -1,0 +1,332 @@
+//! A tiny machine of its own: programs over keys with scans, relative writes and resets.
+
+use citius_engine::scheduler::{
+    Change, EntryIndex, Interrupt, LocationId, View, Vm,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::{Arc, Mutex},
+};
+
+/// A location: a plain key, a group, or a child of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    Plain(u8),
+    Group(u8),
+    Child(u8, u8),
+}
+
+/// What an entry does to a location.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    Set(Option<i64>),
+    /// Relative: adds to what stands there; nothing counts as zero.
+    Add(i64),
+    /// Of a group: sets its value and empties its children.
+    Reset(i64),
+}
+
+/// What an entry learnt of a value.
+#[derive(Debug, PartialEq)]
+pub enum Seen {
+    Exactly(Option<i64>),
+    AtLeast(i64),
+    Below(i64),
+}
+
+/// One instruction. Every one mixes what it learns into an accumulator that is the entry's output.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    Read(Key),
+    Write(Key),
+    Delete(Key),
+    Add(Key, i64),
+    /// Takes the amount if it is there.
+    Spend(Key, i64),
+    Scan(Range<u8>),
+    Reset(u8),
+    /// Refuses the stream here if the accumulator is divisible.
+    RefuseIfDivisible(i64),
+}
+
+/// A stream of programs: segments of entries over a base state.
+#[derive(Debug)]
+pub struct Programs {
+    pub base: BTreeMap<Key, i64>,
+    pub entries: Vec<Vec<Op>>,
+    /// First entries of the segments, and the end.
+    pub bounds: Vec<u32>,
+    pub sealed: Mutex<Vec<Sealed>>,
+}
+
+/// A sealed segment: outputs in order, and what changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sealed {
+    pub outputs: Vec<i64>,
+    pub changes: Vec<(Key, Option<i64>, Option<i64>)>,
+}
+
+pub struct Local<W> {
+    view: W,
+}
+
+impl Vm for Programs {
+    type Key = Key;
+    type Range = Range<u8>;
+    type Value = Option<i64>;
+    type Write = Write;
+    type Observation = Seen;
+    type Output = Result<i64, i64>;
+    type ReadError = String;
+    type Refusal = String;
+    type Ledger = Vec<i64>;
+    type Local<W: View<Self>> = Local<W>;
+
+    fn base_value(&self, key: &Key, _parent: Option<&Key>) -> Result<Option<i64>, String> {
+        // One key that cannot be read, to see that only those fail who need it in order.
+        if *key == Key::Plain(u8::MAX) {
+            return Err("unreadable".into());
+        }
+        Ok(self.base.get(key).copied())
+    }
+
+    fn base_range(&self, range: &Range<u8>) -> Result<Vec<Key>, String> {
+        Ok(range.clone().map(Key::Plain).filter(|key| self.base.contains_key(key)).collect())
+    }
+
+    fn in_range(range: &Range<u8>, key: &Key) -> bool {
+        matches!(key, Key::Plain(key) if range.contains(key))
+    }
+
+    fn is_visible(value: &Option<i64>) -> bool {
+        value.is_some()
+    }
+
+    fn apply(value: &mut Option<i64>, write: &Write) {
+        *value = match write {
+            Write::Set(new) => *new,
+            Write::Add(amount) => Some(value.unwrap_or(0).wrapping_add(*amount)),
+            Write::Reset(new) => Some(*new),
+        };
+    }
+
+    fn is_absolute(write: &Write) -> bool {
+        !matches!(write, Write::Add(_))
+    }
+
+    fn resets_children(write: &Write) -> bool {
+        matches!(write, Write::Reset(_))
+    }
+
+    fn value_after_reset(_key: &Key) -> Option<i64> {
+        None
+    }
+
+    fn is_worth_waiting_for(write: &Write) -> bool {
+        Self::is_absolute(write)
+    }
+
+    fn holds(seen: &Seen, value: &Option<i64>) -> bool {
+        match seen {
+            Seen::Exactly(then) => then == value,
+            Seen::AtLeast(amount) => value.unwrap_or(0) >= *amount,
+            Seen::Below(amount) => value.unwrap_or(0) < *amount,
+        }
+    }
+
+    fn local<W: View<Self>>(&self, view: W) -> Local<W> {
+        Local { view }
+    }
+
+    fn rebind<W: View<Self>>(self: &Arc<Self>, _local: &mut Local<W>) {}
+
+    fn view<W: View<Self>>(local: &mut Local<W>) -> &mut W {
+        &mut local.view
+    }
+
+    fn execute<W: View<Self>>(
+        &self,
+        local: &mut Local<W>,
+        entry: EntryIndex,
+    ) -> Result<Result<i64, i64>, Interrupt<Self>> {
+        let mut execution = Execution { view: &mut local.view, own: HashMap::new(), acc: i64::from(entry.0) };
+        for op in &self.entries[entry.0 as usize] {
+            if let Some(refused) = execution.step(op)? {
+                return Ok(Err(refused));
+            }
+        }
+        let acc = execution.acc;
+        execution.finish();
+        Ok(Ok(acc))
+    }
+
+    fn ledger(&self) -> Vec<i64> {
+        Vec::new()
+    }
+
+    fn admit(&self, _ledger: &Vec<i64>, _entry: EntryIndex) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn commit(&self, ledger: &mut Vec<i64>, entry: EntryIndex, output: Result<i64, i64>) -> Result<(), String> {
+        ledger.push(output.map_err(|acc| format!("{entry} refused at {acc}"))?);
+        Ok(())
+    }
+
+    fn refuse_read(&self, entry: EntryIndex, error: String) -> String {
+        format!("{entry}: {error}")
+    }
+
+    fn segment_of(&self, entry: EntryIndex) -> u32 {
+        self.bounds.partition_point(|first| *first <= entry.0) as u32 - 1
+    }
+
+    fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex) {
+        let segment = segment as usize;
+        (EntryIndex(self.bounds[segment]), EntryIndex(self.bounds[segment + 1]))
+    }
+
+    fn is_transaction(&self, _entry: EntryIndex) -> bool {
+        true
+    }
+
+    fn seal(
+        &self,
+        ledger: &mut Vec<i64>,
+        _segment: u32,
+        changes: Vec<Change<Self>>,
+        _lookup: &dyn Fn(LocationId) -> (Key, Option<i64>),
+    ) {
+        let mut changes: Vec<_> = changes
+            .into_iter()
+            .map(|change| (change.key, change.before, change.after))
+            .filter(|(_, before, after)| before != after)
+            .collect();
+        changes.sort();
+        self.sealed.lock().unwrap().push(Sealed { outputs: std::mem::take(ledger), changes });
+    }
+}
+
+/// One run of a program: its own writes lie over the view until the end.
+struct Execution<'v, W> {
+    view: &'v mut W,
+    own: HashMap<Key, (LocationId, Write)>,
+    acc: i64,
+}
+
+impl<W: View<Programs>> Execution<'_, W> {
+    fn mix(&mut self, value: i64) {
+        self.acc = self.acc.wrapping_mul(31).wrapping_add(value);
+    }
+
+    fn parent(&mut self, key: Key) -> Result<Option<LocationId>, Interrupt<Programs>> {
+        let Key::Child(group, _) = key else { return Ok(None) };
+        // A child is read by those who read its parent.
+        let (read, value) = self.view.read(Key::Group(group), None)?;
+        self.view.observe(read, Seen::Exactly(value));
+        Ok(Some(self.view.location(read)))
+    }
+
+    fn is_reset(&self, key: Key) -> bool {
+        let Key::Child(group, _) = key else { return false };
+        matches!(self.own.get(&Key::Group(group)), Some((_, Write::Reset(_))))
+    }
+
+    /// The value with the entry's own writes, exactly observed where it shows through.
+    fn read(&mut self, key: Key) -> Result<Option<i64>, Interrupt<Programs>> {
+        match self.own.get(&key) {
+            Some((_, Write::Set(value))) => return Ok(*value),
+            Some((_, Write::Reset(value))) => return Ok(Some(*value)),
+            _ if self.is_reset(key) => return Ok(None),
+            _ => {}
+        }
+        let parent = self.parent(key)?;
+        let (read, mut value) = self.view.read(key, parent)?;
+        self.view.observe(read, Seen::Exactly(value));
+        if let Some((_, write)) = self.own.get(&key) {
+            Programs::apply(&mut value, write);
+        }
+        Ok(value)
+    }
+
+    fn write(&mut self, key: Key, write: Write) -> Result<(), Interrupt<Programs>> {
+        let parent = self.parent(key)?;
+        let location = self.view.locate(key, parent)?;
+        let write = match (self.own.get(&key), write) {
+            (Some((_, Write::Add(before))), Write::Add(more)) => Write::Add(before.wrapping_add(more)),
+            (Some((_, Write::Set(before))), Write::Add(more)) => {
+                Write::Set(Some(before.unwrap_or(0).wrapping_add(more)))
+            }
+            (Some((_, Write::Reset(before))), Write::Add(more)) => Write::Reset(before.wrapping_add(more)),
+            (Some((_, Write::Reset(_))), Write::Set(value)) => Write::Reset(value.unwrap_or(0)),
+            (_, write) => write,
+        };
+        self.own.insert(key, (location, write));
+        Ok(())
+    }
+
+    fn step(&mut self, op: &Op) -> Result<Option<i64>, Interrupt<Programs>> {
+        match op {
+            Op::Read(key) => {
+                let value = self.read(*key)?;
+                self.mix(value.unwrap_or(-1));
+            }
+            Op::Write(key) => self.write(*key, Write::Set(Some(self.acc)))?,
+            Op::Delete(key) => self.write(*key, Write::Set(None))?,
+            Op::Add(key, amount) => self.write(*key, Write::Add(*amount))?,
+            Op::Spend(key, amount) => self.spend(*key, *amount)?,
+            Op::Scan(range) => {
+                // A scan shows the state before the entry: a program scans before it writes.
+                let mut seen = self.view.scan(range.clone())?;
+                seen.sort_unstable();
+                for (key, value) in seen {
+                    let Key::Plain(key) = key else { continue };
+                    self.mix(i64::from(key));
+                    self.mix(value.unwrap_or(0));
+                }
+            }
+            Op::Reset(group) => {
+                self.own.retain(|key, _| !matches!(key, Key::Child(of, _) if of == group));
+                self.write(Key::Group(*group), Write::Set(None))?;
+                let location = self.own[&Key::Group(*group)].0;
+                self.own.insert(Key::Group(*group), (location, Write::Reset(self.acc)));
+            }
+            Op::RefuseIfDivisible(by) => {
+                if self.acc % by == 0 {
+                    return Ok(Some(self.acc));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn spend(&mut self, key: Key, amount: i64) -> Result<(), Interrupt<Programs>> {
+        if self.own.contains_key(&key) {
+            let value = self.read(key)?.unwrap_or(0);
+            if value >= amount {
+                self.write(key, Write::Add(-amount))?;
+            }
+            self.mix(i64::from(value >= amount));
+            return Ok(());
+        }
+        let parent = self.parent(key)?;
+        let (read, value) = self.view.read(key, parent)?;
+        let is_enough = value.unwrap_or(0) >= amount;
+        self.view.observe(read, if is_enough { Seen::AtLeast(amount) } else { Seen::Below(amount) });
+        self.mix(i64::from(is_enough));
+        if is_enough {
+            self.write(key, Write::Add(-amount))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) {
+        // Groups before their children: a reset must be in place when the children written after it arrive.
+        let mut writes: Vec<_> = self.own.into_iter().collect();
+        writes.sort_by_key(|(key, _)| *key);
+        for (_, (location, write)) in writes {
+            self.view.write(location, write);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The scheduler with another machine: nothing in it knows the EVM.
+
+#[path = "../common/fuzz.rs"]
+mod fuzz;
+mod machine;
+
+use citius_engine::{
+    WorkerPool,
+    scheduler::{Optimistic, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
+};
+use fuzz::{Rates, SeededFuzz, cases, first_seed, hash};
+use machine::{Key, Op, Programs, Sealed};
+use rand::{Rng, SeedableRng, seq::IndexedRandom};
+use rand_chacha::ChaCha8Rng;
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+};
+
+type Result = (Vec<Sealed>, Option<(u32, String)>);
+
+fn run(
+    programs: &Programs,
+    strategy: &dyn Strategy<Programs>,
+    pool: &Arc<WorkerPool>,
+    fuzz: Option<Arc<dyn ScheduleFuzz>>,
+) -> Result {
+    let vm = Arc::new(Programs {
+        base: programs.base.clone(),
+        entries: programs.entries.clone(),
+        bounds: programs.bounds.clone(),
+        sealed: Mutex::default(),
+    });
+    let mut settings = RunSettings::new(Arc::clone(pool));
+    if let Some(fuzz) = fuzz {
+        settings = settings.with_fuzz(fuzz);
+    }
+    let run = strategy.start(Arc::clone(&vm), settings);
+    for segment in 0..programs.bounds.len() as u32 - 1 {
+        run.submit(segment, 1 << 24);
+    }
+    run.drive(&|| false);
+    let stop = match run.stopped() {
+        None => None,
+        Some(Stop::Refused { segment, refusal }) => Some((segment, refusal)),
+        Some(other) => panic!("{other:?}"),
+    };
+    run.close();
+    let sealed = vm.sealed.lock().unwrap().clone();
+    (sealed, stop)
+}
+
+fn key(rng: &mut ChaCha8Rng) -> Key {
+    match rng.random_range(0..10) {
+        0..6 => Key::Plain(rng.random_range(0..8)),
+        6 => Key::Group(rng.random_range(0..2)),
+        _ => Key::Child(rng.random_range(0..2), rng.random_range(0..3)),
+    }
+}
+
+fn programs(seed: u64) -> Programs {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let base = (0..rng.random_range(0..12)).map(|_| (key(&mut rng), rng.random_range(0..50))).collect();
+    let segments = rng.random_range(1..4);
+    let mut bounds = vec![0];
+    let mut entries = Vec::new();
+    for _ in 0..segments {
+        for _ in 0..rng.random_range(1..14) {
+            entries.push(program(&mut rng));
+        }
+        bounds.push(entries.len() as u32);
+    }
+    Programs { base, entries, bounds, sealed: Mutex::default() }
+}
+
+fn program(rng: &mut ChaCha8Rng) -> Vec<Op> {
+    let mut ops = Vec::new();
+    if rng.random_bool(0.2) {
+        let start = rng.random_range(0..8);
+        ops.push(Op::Scan(start..rng.random_range(start..=8)));
+    }
+    for _ in 0..rng.random_range(0..6) {
+        let key = key(rng);
+        let amount = *[1, 3, 10, 40].choose(rng).unwrap();
+        ops.push(match rng.random_range(0..20) {
+            0..6 => Op::Read(key),
+            6..10 => Op::Write(key),
+            10..12 => Op::Delete(key),
+            12..15 => Op::Add(key, amount),
+            15..18 => Op::Spend(key, amount),
+            18 => Op::Reset(rng.random_range(0..2)),
+            _ if rng.random_bool(0.1) => Op::Read(Key::Plain(u8::MAX)),
+            _ => Op::RefuseIfDivisible(rng.random_range(3..60)),
+        });
+    }
+    ops
+}
+
+#[test]
+fn programs_with_scans_equal_their_serial_run() {
+    let serial = Serial::default();
+    let pools: Vec<_> =
+        [1, 2, 3, 8].map(|size| WorkerPool::unpinned(NonZeroUsize::new(size).unwrap()).unwrap()).into();
+    let optimistic = Optimistic::default();
+    let (mut refused, mut in_order) = (0, 0);
+    for seed in first_seed()..first_seed() + cases(400, 20_000) {
+        let programs = programs(seed);
+        let expected = run(&programs, &serial, &pools[0], None);
+        refused += u64::from(expected.1.is_some());
+        in_order += u64::from(expected.1.is_none());
+        for pool in &pools {
+            let fuzz = Arc::new(SeededFuzz::new(
+                hash((seed, pool.size())),
+                Rates::from_seed(seed),
+                Vec::new(),
+                false,
+            ));
+            let got = run(&programs, &optimistic, pool, Some(fuzz));
+            assert_eq!(
+                got, expected,
+                "{} threads; replay with CITIUS_SEED={seed} CITIUS_CASES=1 cargo nextest run -p \
+                 citius-engine --test key_value\n{programs:#?}",
+                pool.size()
+            );
+        }
+    }
+    assert!(refused > 0 && in_order > 0, "the generator makes both: {refused} refused, {in_order} whole");
+}
+
+#[test]
+fn a_phantom_in_a_scanned_range_is_caught() {
+    // The second entry scans while the first, which writes into the range, is held back.
+    let programs = Programs {
+        base: [(Key::Plain(1), 5)].into(),
+        entries: vec![vec![Op::Read(Key::Plain(7)), Op::Write(Key::Plain(3))], vec![Op::Scan(0..6)]],
+        bounds: vec![0, 2],
+        sealed: Mutex::default(),
+    };
+    let pool = WorkerPool::unpinned(NonZeroUsize::new(2).unwrap()).unwrap();
+    let expected = run(&programs, &Serial::default(), &pool, None);
+    let rates = Rates { delay_percent: 0, abort_percent: 0, replay_percent: 0 };
+    for _ in 0..50 {
+        let fuzz = Arc::new(SeededFuzz::new(1, rates, vec![(0, 2)], true));
+        assert_eq!(run(&programs, &Optimistic::default(), &pool, Some(fuzz)), expected);
+    }
+}
