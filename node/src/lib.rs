@@ -1,1 +1,24 @@
-//! Room under construction.
+//! The library behind the `citius` binary: commands over recorded blocks, workloads and the machine.
+//!
+//! `main.rs` only calls [`cli::main`]. What benches and tests use as well:
+//!
+//! - [`recorded`] reads blocks from folders, recovers their senders, and writes what became of them;
+//! - [`baseline`] is plain revm over a `CacheDB`, the outside yardstick of time;
+//! - [`execution`] is the only caller of the engine, [`clock`] takes the time, [`contest`] interleaves both, and
+//!   [`compare`] says whether results are equal;
+//! - [`streams`] makes one sequence of consecutive blocks;
+//! - [`report`] turns it all into JSON and a table.
+//!
+//! Bad input is a typed error, never a panic.
+
+pub mod baseline;
+pub mod chain;
+pub mod cli;
+pub mod clock;
+mod commands;
+pub mod compare;
+pub mod contest;
+pub mod execution;
+pub mod recorded;
+pub mod report;
+pub mod streams;

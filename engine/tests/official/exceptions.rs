@@ -1,0 +1,54 @@
+use serde::Deserialize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The committed list of cases that differ for a reason.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Exceptions {
+    #[serde(default, rename = "exception")]
+    list: Vec<Exception>,
+}
+
+/// Cases that are known to fail, and why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Exception {
+    /// The archive's file name up to its first dot.
+    archive: String,
+    /// Parts of a case's name, all of which it contains.
+    names: Vec<String>,
+    /// Why it fails.
+    pub(crate) reason: String,
+    /// How many cases matched.
+    #[serde(skip)]
+    matched: AtomicU64,
+}
+
+impl Exceptions {
+    /// The list for one archive.
+    pub(crate) fn of_archive(path: &std::path::Path) -> Self {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let archive = file.split('.').next().unwrap_or_default();
+        let mut exceptions: Self =
+            toml::from_str(include_str!("exceptions.toml")).expect("the list of exceptions is well-formed");
+        exceptions.list.retain(|exception| exception.archive == archive);
+        exceptions
+    }
+
+    /// The exception that a case is, if it is one.
+    pub(crate) fn find(&self, case: &str) -> Option<&Exception> {
+        let exception = self
+            .list
+            .iter()
+            .find(|exception| exception.names.iter().all(|part| case.contains(part.as_str())))?;
+        exception.matched.fetch_add(1, Ordering::Relaxed);
+        Some(exception)
+    }
+
+    /// What is listed, and matched no case at all.
+    pub(crate) fn unmatched(&self) -> impl Iterator<Item = String> + '_ {
+        self.list
+            .iter()
+            .filter(|exception| exception.matched.load(Ordering::Relaxed) == 0)
+            .map(|exception| format!("stale exception: {:?} matches no case", exception.names))
+    }
+}

@@ -1,0 +1,69 @@
+use citius_engine::{Engine, EngineConfig, ExecuteOptions, StrategyChoice, WorkerPool, chain::ChainSpec};
+use revm::primitives::hardfork::SpecId;
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The chain id that all fixtures are of.
+pub(crate) const CHAIN_ID: u64 = 1;
+
+/// Threads of the parallel runs.
+pub(crate) const THREADS: [usize; 2] = [2, 4];
+
+/// No block of these suites takes as long; what does hangs.
+const BLOCK_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// One test thread's engines: two a fork, on one pool.
+pub(crate) struct Machines {
+    pool: Arc<WorkerPool>,
+    engines: HashMap<(SpecId, Rules), Engine>,
+}
+
+/// What a block is more than its transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Rules {
+    /// Nothing: no rewards, no system calls.
+    TransactionsOnly,
+    /// Everything that the fork says.
+    WholeBlock,
+}
+
+impl Machines {
+    pub(crate) fn new() -> Self {
+        let threads = NonZeroUsize::new(THREADS[1]).expect("not zero");
+        let pool = WorkerPool::unpinned(threads).expect("threads start");
+        Self { pool, engines: HashMap::new() }
+    }
+
+    pub(crate) fn engine(&mut self, spec: SpecId, rules: Rules) -> &Engine {
+        let pool = &self.pool;
+        self.engines.entry((spec, rules)).or_insert_with(|| {
+            let chain = ChainSpec::with_all_forks_until(CHAIN_ID, spec);
+            let chain = match rules {
+                Rules::TransactionsOnly => chain.without_block_rewards().without_system_calls(),
+                Rules::WholeBlock => chain,
+            };
+            Engine::new(chain, Arc::clone(pool), EngineConfig::default())
+        })
+    }
+}
+
+pub(crate) fn serial() -> ExecuteOptions {
+    options(StrategyChoice::Serial, None)
+}
+
+pub(crate) fn optimistic(threads: usize) -> ExecuteOptions {
+    options(StrategyChoice::Optimistic, NonZeroUsize::new(threads))
+}
+
+fn options(strategy: StrategyChoice, threads: Option<NonZeroUsize>) -> ExecuteOptions {
+    ExecuteOptions {
+        strategy,
+        threads,
+        deadline: Some(Instant::now() + BLOCK_TIME_MAX),
+        ..ExecuteOptions::default()
+    }
+}

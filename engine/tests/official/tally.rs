@@ -1,0 +1,78 @@
+use std::{collections::BTreeMap, fmt};
+
+/// Failures that are printed; beyond them only their number is.
+const FAILURES_SHOWN_MAX: usize = 100;
+
+/// Counts of one suite.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    /// Not run, by reason.
+    pub(crate) skipped: BTreeMap<String, u64>,
+    /// Failed as the list of exceptions says, by its reason.
+    pub(crate) excepted: BTreeMap<String, u64>,
+    /// Anything else worth counting.
+    pub(crate) notes: BTreeMap<String, u64>,
+    pub(crate) failures: Vec<String>,
+}
+
+impl Tally {
+    pub(crate) fn skip(&mut self, reason: &str) {
+        *self.skipped.entry(reason.into()).or_default() += 1;
+    }
+
+    pub(crate) fn except(&mut self, reason: &str) {
+        *self.excepted.entry(reason.into()).or_default() += 1;
+    }
+
+    pub(crate) fn note(&mut self, what: &str) {
+        *self.notes.entry(what.into()).or_default() += 1;
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failures.extend(other.failures);
+        let pairs = [
+            (&mut self.skipped, other.skipped),
+            (&mut self.excepted, other.excepted),
+            (&mut self.notes, other.notes),
+        ];
+        for (ours, theirs) in pairs {
+            for (reason, count) in theirs {
+                *ours.entry(reason).or_default() += count;
+            }
+        }
+    }
+
+    pub(crate) fn is_ok(&self) -> bool {
+        // A suite that ran nothing has shown nothing.
+        self.failures.is_empty() && self.passed > 0
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let excepted: u64 = self.excepted.values().sum();
+        let skipped: u64 = self.skipped.values().sum();
+        let run = self.passed + excepted + self.failures.len() as u64;
+        writeln!(
+            f,
+            "  {run} run: {} passed, {excepted} excepted, {} failed; {skipped} skipped",
+            self.passed,
+            self.failures.len()
+        )?;
+        for (label, counts) in [("skipped", &self.skipped), ("excepted", &self.excepted), ("note", &self.notes)] {
+            for (reason, count) in counts {
+                writeln!(f, "  {label} {count}: {reason}")?;
+            }
+        }
+        for failure in self.failures.iter().take(FAILURES_SHOWN_MAX) {
+            writeln!(f, "  FAILED {failure}")?;
+        }
+        let hidden = self.failures.len().saturating_sub(FAILURES_SHOWN_MAX);
+        if hidden > 0 {
+            writeln!(f, "  FAILED ... and {hidden} more")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+use super::{measure_args::MeasureArgs, output, progress::Progress};
+use crate::{
+    contest::{self, Contest},
+    execution::{Case, Executor},
+};
+use anyhow::{Context, Result};
+use citius_engine::StrategyChoice;
+use citius_topology::{Check, MachineSource, Plan, ProfileSource, data_parallel_pool, resolve};
+
+/// The machine made ready to measure: plan, workers, and a pool for what is parallel by nature.
+pub(super) struct Bench {
+    pub(super) plan: Plan,
+    pub(super) executor: Executor,
+    pub(super) data_pool: rayon::ThreadPool,
+    strategy: StrategyChoice,
+    pub(super) repeat: usize,
+}
+
+impl Bench {
+    /// Resolves the plan and prints it, starts all threads, and pins this one.
+    pub(super) fn start(args: &MeasureArgs) -> Result<Self> {
+        let profile = ProfileSource::from_argument(args.profile.as_deref());
+        let report = resolve(MachineSource::ThisMachine, profile).context("cannot plan this machine")?;
+        let plan = match args.threads {
+            Some(threads) => report.plan.with_threads(threads.get()),
+            None => report.plan,
+        };
+        output::print(&summary(&plan))?;
+        // Before this thread is pinned: new threads inherit its place.
+        let data_pool = data_parallel_pool(&plan).context("cannot start the pool for sender recovery")?;
+        let executor = Executor::new(&plan).context("cannot start the workers")?;
+        if let Some(Check::Skipped { reason } | Check::Wrong { found: reason, .. }) =
+            executor.pin_caller().map(|report| report.core)
+        {
+            eprintln!("note: this thread is not where the plan wants it: {reason}");
+        }
+        Ok(Self { plan, executor, data_pool, strategy: args.strategy, repeat: args.repeat.get() })
+    }
+
+    /// Measures a case.
+    pub(super) fn contest(&self, case: &Case, progress: &Progress) -> Contest {
+        contest::run(&self.executor, case, self.strategy, self.repeat, || progress.step())
+    }
+}
+
+/// The plan in short: profile, why, and each worker's core.
+fn summary(plan: &Plan) -> String {
+    let cores: Vec<String> = plan.workers.iter().map(|slot| slot.lane.core.to_string()).collect();
+    let shared = plan.workers.iter().filter(|slot| slot.shared).count();
+    let shared = if shared > 0 { format!(", {shared} of them on shared cores") } else { String::new() };
+    format!(
+        "profile {} ({})\n{} threads{shared}; cores by worker: {}\n\n",
+        plan.profile.name,
+        plan.profile.reason,
+        cores.len(),
+        cores.join(" "),
+    )
+}

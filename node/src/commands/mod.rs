@@ -1,0 +1,28 @@
+//! One module a command, and what those that measure share.
+
+mod bench;
+mod measure_args;
+mod output;
+mod progress;
+mod replay;
+mod stress;
+mod topology;
+
+pub(crate) use replay::{ReplayArgs, replay};
+pub(crate) use stress::{StressArgs, stress};
+pub(crate) use topology::{TopologyArgs, topology};
+
+/// What a command's exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All results match, or there was nothing to compare.
+    Match,
+    /// Some result does not.
+    Mismatch,
+}
+
+impl Verdict {
+    fn of(matches: bool) -> Self {
+        if matches { Self::Match } else { Self::Mismatch }
+    }
+}

@@ -1,0 +1,123 @@
+//! The engine's only caller here: executes a [`Case`], keeps the verdicts or takes the time.
+
+use crate::{
+    clock::{self, Sample},
+    compare::Verdict,
+};
+use citius_engine::{
+    Block, Engine, EngineConfig, ExecuteOptions, PoolError, StrategyChoice, WorkerPool, chain::ChainSpec,
+};
+use citius_state::{MemoryState, StateReader};
+use citius_topology::{PlacementReport, Plan};
+use std::sync::Arc;
+
+/// One block, or consecutive blocks as one stream, and the state before.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The chain's rules.
+    pub chain: ChainSpec,
+    /// The state before the first block.
+    pub state: Arc<MemoryState>,
+    /// The blocks, in order; several make a stream.
+    pub blocks: Vec<Arc<Block>>,
+}
+
+/// The workers that all cases are executed on.
+#[derive(Debug)]
+pub struct Executor {
+    pool: Arc<WorkerPool>,
+}
+
+/// One case on an engine of its own. From run to run the engine keeps its workers' buffers and what they stand for
+/// in service, but nothing of the blocks: every run reads the state anew.
+pub struct Runner<'a> {
+    case: &'a Case,
+    engine: Engine,
+}
+
+impl Executor {
+    /// Starts the plan's workers.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError`] if they cannot be started.
+    pub fn new(plan: &Plan) -> Result<Self, PoolError> {
+        Ok(Self { pool: WorkerPool::new(plan)? })
+    }
+
+    /// Pins the calling thread where the plan wants the one that submits blocks, which works too. The report says
+    /// where it is; `None` if the plan is for another machine.
+    #[must_use]
+    pub fn pin_caller(&self) -> Option<PlacementReport> {
+        self.pool.pin_caller()
+    }
+
+    /// An engine for a case.
+    #[must_use]
+    pub fn runner<'a>(&self, case: &'a Case) -> Runner<'a> {
+        Runner { case, engine: self.engine(&case.chain) }
+    }
+
+    /// Executes one block serially over any reader.
+    ///
+    /// # Errors
+    ///
+    /// As the engine says.
+    pub fn serial(&self, chain: &ChainSpec, reader: Arc<dyn StateReader>, block: &Arc<Block>) -> Verdict {
+        let options = ExecuteOptions { strategy: StrategyChoice::Serial, ..ExecuteOptions::default() };
+        self.engine(chain).execute_block(reader, Arc::clone(block), &options)
+    }
+
+    fn engine(&self, chain: &ChainSpec) -> Engine {
+        Engine::new(chain.clone(), Arc::clone(&self.pool), EngineConfig::default())
+    }
+}
+
+impl Runner<'_> {
+    /// Executes the case, and keeps each block's verdict.
+    #[must_use]
+    pub fn verdicts(&self, strategy: StrategyChoice) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(self.case.blocks.len());
+        self.run(strategy, |verdict| verdicts.push(verdict));
+        verdicts
+    }
+
+    /// Takes one sample of the case. A block's share runs from the commit of the block before to its own, the
+    /// outcome freed.
+    #[must_use]
+    pub fn sample(&self, strategy: StrategyChoice) -> Sample {
+        clock::sample(|laps| {
+            self.run(strategy, |verdict| {
+                drop(verdict);
+                laps.lap();
+            });
+        })
+    }
+
+    fn run(&self, strategy: StrategyChoice, mut on_verdict: impl FnMut(Verdict)) {
+        let reader = Arc::clone(&self.case.state) as Arc<dyn StateReader>;
+        let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };
+        if let [block] = self.case.blocks.as_slice() {
+            return on_verdict(self.engine.execute_block(reader, Arc::clone(block), &options));
+        }
+        let mut stream = self.engine.stream(reader, &options);
+        let mut blocks = self.case.blocks.iter();
+        // As many blocks ahead as the stream takes without waiting: an outcome is taken when it is there.
+        let ahead = EngineConfig::default().look_ahead_blocks_max.get();
+        for block in blocks.by_ref().take(ahead) {
+            stream.submit(Arc::clone(block));
+        }
+        for taken in 1..=self.case.blocks.len() {
+            let Some(verdict) = stream.next() else { break };
+            if let Some(block) = blocks.next() {
+                stream.submit(Arc::clone(block));
+            }
+            if taken == self.case.blocks.len() {
+                // What the stream frees counts towards its last block.
+                drop(stream);
+                return on_verdict(verdict);
+            }
+            on_verdict(verdict);
+        }
+    }
+}

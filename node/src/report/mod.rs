@@ -1,0 +1,12 @@
+//! What a measuring command found: as JSON through serde, as a table for people.
+
+mod entry;
+mod stream;
+mod table;
+mod text;
+mod total;
+
+pub use entry::{Entry, WorkloadLabel};
+pub use stream::StreamEntry;
+pub use text::{Subject, text};
+pub use total::{Total, Worst};

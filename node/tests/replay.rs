@@ -1,0 +1,218 @@
+//! `citius replay` on blocks that the tests make themselves.
+
+mod common;
+
+use common::{ETHER, Fixture, NUMBER, Wallet, citius, read, replay};
+use serde_json::{Value, json};
+use std::{fs, path::Path};
+
+fn as_str(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_valid_block_matches_and_its_result_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, packed) = (folder.path().join("in/1"), folder.path().join("in/20"));
+    Fixture::valid().write(&plain, false);
+    Fixture::valid().write(&packed, true);
+    let out = folder.path().join("out");
+    let (code, report) = replay(&[as_str(&folder.path().join("in")), "--out", as_str(&out)]);
+    assert_eq!(code, 0, "{report:#}");
+    for (entry, name) in report["blocks"].as_array().unwrap().iter().zip(["1", "20"]) {
+        assert_eq!(entry["dir"], json!(name));
+        assert_eq!(entry["matches"], json!(true), "{entry:#}");
+        assert_eq!(entry["number"], json!(NUMBER));
+        assert_eq!((&entry["txs"], &entry["gas"]), (&json!(3), &json!(63_000)));
+        assert_eq!(
+            (&entry["error"], &entry["error_tx"], &entry["mismatch"]),
+            (&Value::Null, &Value::Null, &Value::Null)
+        );
+        for field in
+            ["serial_ns", "parallel_ns", "cachedb_ns", "serial_cpu_ns", "parallel_cpu_ns", "recover_ns"]
+        {
+            assert!(entry[field].is_u64(), "{field}: {entry:#}");
+        }
+        assert_eq!(read(&out.join(format!("{name}.json"))), Fixture::valid().expected.unwrap());
+    }
+    assert_eq!(report["total"]["txs"], json!(6));
+}
+
+#[test]
+fn a_corrupted_record_is_a_mismatch_and_exit_code_1() {
+    let corruptions: [(&str, Value); 4] = [
+        ("/receipts/1/gasUsed", json!(21_001)),
+        ("/receipts/2/status", json!(false)),
+        ("/receipts/0/logsHash", json!(format!("0x{}", "00".repeat(32)))),
+        ("/post_state_diff", json!({})),
+    ];
+    for (pointer, value) in corruptions {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::valid();
+        *fixture.expected.as_mut().unwrap().pointer_mut(pointer).unwrap() = value;
+        fixture.write(folder.path(), false);
+        let (code, report) = replay(&[as_str(folder.path())]);
+        assert_eq!(code, 1, "{pointer}");
+        assert_eq!(report["blocks"][0]["matches"], json!(false));
+        assert!(report["blocks"][0]["mismatch"].as_str().unwrap().contains("expected.json"), "{report:#}");
+    }
+}
+
+#[test]
+fn a_header_that_disagrees_is_a_mismatch() {
+    for (field, value) in [
+        ("gasUsed", json!("0x1")),
+        ("logsBloom", json!(format!("0x{}", "01".repeat(256)))),
+        ("receiptsRoot", json!(format!("0x{}", "01".repeat(32)))),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::valid();
+        fixture.block[field] = value;
+        fixture.write(folder.path(), false);
+        let (code, report) = replay(&[as_str(folder.path())]);
+        assert_eq!((code, &report["blocks"][0]["matches"]), (1, &json!(false)), "{field}");
+    }
+}
+
+#[test]
+fn an_unpacked_file_wins_over_the_packed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    Fixture::valid().write(folder.path(), true);
+    let mut expected = Fixture::valid().expected.unwrap();
+    expected["receipts"][0]["gasUsed"] = json!(1);
+    fs::write(folder.path().join("expected.json"), expected.to_string()).unwrap();
+    assert_eq!(replay(&[as_str(folder.path())]).0, 1);
+}
+
+#[test]
+fn a_refused_block_is_reported_alike_and_is_no_mismatch() {
+    let folder = tempfile::tempdir().unwrap();
+    Fixture::with_nonce_gap().write(&folder.path().join("in/1"), false);
+    let out = folder.path().join("out");
+    for strategy in ["auto", "serial", "optimistic"] {
+        let (code, report) =
+            replay(&[as_str(&folder.path().join("in")), "--strategy", strategy, "--out", as_str(&out)]);
+        let entry = &report["blocks"][0];
+        assert_eq!(code, 0, "{report:#}");
+        assert_eq!((&entry["matches"], &entry["mismatch"]), (&json!(true), &Value::Null));
+        assert_eq!(entry["error_tx"], json!(2));
+        assert!(entry["error"].as_str().unwrap().contains("nonce"), "{entry:#}");
+        assert!(entry["serial_ns"].is_u64());
+        assert!(!out.join("1.json").exists(), "a refused block has no result");
+    }
+}
+
+/// Block `NUMBER`, and its child, whose own file knows an account that the first one does not.
+fn consecutive(nonce_gap: bool) -> [Fixture; 2] {
+    let first = if nonce_gap { Fixture::with_nonce_gap() } else { Fixture::valid() };
+    let (bob, dave) = (Wallet::new(2), Wallet::new(4));
+    let txs = [(bob, bob.transfer(1, dave.address(), 5)), (dave, dave.transfer(0, bob.address(), 1))];
+    // What is listed of bob must not count: the stream knows better.
+    let pre_state = [(bob.address(), 1, 0), (dave.address(), ETHER, 0)];
+    let second = Fixture::new(NUMBER + 1, first.hash(), &txs, &pre_state);
+    [first, second]
+}
+
+#[test]
+fn consecutive_blocks_run_as_one_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = consecutive(false);
+    // Given in the wrong order, with a block between them that belongs to no stream.
+    second.write(&folder.path().join("b"), false);
+    Fixture { block: other_block(), ..Fixture::valid() }.write(&folder.path().join("c"), false);
+    first.write(&folder.path().join("a"), false);
+    let out = folder.path().join("out");
+    let dirs: Vec<String> =
+        ["b", "c", "a"].iter().map(|dir| as_str(&folder.path().join(dir)).to_owned()).collect();
+    let (code, report) = replay(&[&dirs[0], &dirs[1], &dirs[2], "--stream", "--out", as_str(&out)]);
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["streams"].as_array().unwrap().len(), 1);
+    let stream = &report["streams"][0];
+    assert_eq!(stream["dirs"], json!(["a", "b"]));
+    assert!(stream["serial_ns"].is_u64() && stream["parallel_ns"].is_u64());
+    let names: Vec<&Value> = report["blocks"].as_array().unwrap().iter().map(|entry| &entry["dir"]).collect();
+    assert_eq!(names, ["b", "c", "a"]);
+    assert!(report["blocks"].as_array().unwrap().iter().all(|entry| entry["matches"] == json!(true)));
+
+    assert_eq!(read(&out.join("a.json")), first.expected.unwrap());
+    // The second block's changes alone, from what the first one left.
+    let diff = &read(&out.join("b.json"))["post_state_diff"];
+    let bob = &diff[format!("{:#x}", Wallet::new(2).address())];
+    let balance = ETHER - 2 * 21_000 * common::GAS_PRICE - 6 - 5 + 1;
+    assert_eq!((&bob["balance"], &bob["nonce"]), (&json!(format!("{balance:#x}")), &json!(2)));
+    assert_eq!(diff.as_object().unwrap().len(), 3, "bob, dave and the miner: {diff:#}");
+}
+
+fn other_block() -> Value {
+    let mut block = Fixture::valid().block;
+    block["hash"] = json!(format!("0x{}", "77".repeat(32)));
+    block
+}
+
+#[test]
+fn blocks_behind_a_refused_one_carry_its_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for (fixture, name) in consecutive(true).iter().zip(["a", "b"]) {
+        fixture.write(&folder.path().join(name), false);
+    }
+    let (code, report) = replay(&[as_str(folder.path()), "--stream"]);
+    assert_eq!(code, 0, "{report:#}");
+    let (first, second) = (&report["blocks"][0], &report["blocks"][1]);
+    assert_eq!((&first["error_tx"], &second["error_tx"]), (&json!(2), &Value::Null));
+    assert_eq!(first["error"], second["error"]);
+    assert_eq!(second["matches"], json!(true));
+}
+
+#[test]
+fn bad_input_is_named_and_exits_with_2() {
+    let cases: [(&str, fn(&mut Fixture), &[&str]); 8] = [
+        (
+            "gas",
+            |f| f.block["transactions"][1]["gas"] = json!("0xq"),
+            &["block.json", "transactions[1].gas", "\"0xq\""],
+        ),
+        ("hash", |f| f.block["transactions"][0]["nonce"] = json!("0x9"), &["transactions[0].hash"]),
+        ("type", |f| f.block["transactions"][2]["type"] = json!("0x7e"), &["transactions[2].type", "0x7e"]),
+        (
+            "from",
+            |f| f.block["transactions"][0]["from"] = json!(format!("0x{}", "01".repeat(20))),
+            &["transactions[0].from", "0x0101010101010101010101010101010101010101"],
+        ),
+        ("number", |f| f.block["number"] = Value::Null, &["block.json", "`number`", "missing"]),
+        (
+            "balance",
+            |f| f.pre_state = json!({(format!("0x{}", "01".repeat(20))): {"nonce": 1}}),
+            &["pre_state.json", "balance"],
+        ),
+        ("hashes", |f| f.block_hashes = json!({"x": "0x"}), &["block_hashes.json", "decimal"]),
+        ("expected", |f| f.expected = Some(json!({"receipts": []})), &["expected.json", "post_state_diff"]),
+    ];
+    for (name, corrupt, needles) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::valid();
+        corrupt(&mut fixture);
+        fixture.write(folder.path(), false);
+        let output = citius(&["replay", as_str(folder.path())]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+        for needle in needles {
+            assert!(stderr.contains(needle), "{name}: no {needle} in {stderr}");
+        }
+    }
+}
+
+#[test]
+fn the_table_says_what_it_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    Fixture::valid().write(&folder.path().join("7"), false);
+    let output = citius(&["replay", as_str(folder.path()), "--repeat", "1", "--threads", "3"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let line = stdout.lines().find(|line| line.starts_with("7 ")).unwrap_or_else(|| panic!("{stdout}"));
+    assert!(line.ends_with("results equal: yes"), "{line}");
+    for needle in
+        ["profile ", "3 threads", "speed-up", "geometric mean", "worst", "not counted: sender recovery"]
+    {
+        assert!(stdout.contains(needle), "no {needle} in {stdout}");
+    }
+    assert!(output.stderr.is_empty(), "no progress where stderr is no terminal");
+}
