@@ -77,7 +77,7 @@ fn topology_prints_a_tree_and_json() {
 
 #[test]
 fn bad_usage_exits_with_2_and_says_why() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&[], "Usage"),
         (&["replay"], "DIR"),
         (&["replay", "no-such-folder"], "no-such-folder"),
@@ -85,6 +85,7 @@ fn bad_usage_exits_with_2_and_says_why() {
         (&["replay", ".", "--strategy", "fast"], "fast"),
         (&["stress", "--kind", "erc-20"], "erc-20"),
         (&["stress", "--conflict-percent", "101"], "101"),
+        (&["stress", "--json", "no-such-folder/report.json"], "no-such-folder"),
         (&["topology", "--profile", "no-such-profile"], "no-such-profile"),
     ];
     for (arguments, needle) in cases {

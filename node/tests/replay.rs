@@ -165,7 +165,8 @@ fn blocks_behind_a_refused_one_carry_its_error() {
 
 #[test]
 fn bad_input_is_named_and_exits_with_2() {
-    let cases: [(&str, fn(&mut Fixture), &[&str]); 8] = [
+    type Case = (&'static str, fn(&mut Fixture), &'static [&'static str]);
+    let cases: [Case; 8] = [
         (
             "gas",
             |f| f.block["transactions"][1]["gas"] = json!("0xq"),

@@ -7,7 +7,7 @@
 //! What it cannot do: chains without rewards or without system calls, and ommers of which only the hash is known.
 
 use alloy_consensus::{
-    EthereumTypedTransaction, Header, Receipt, ReceiptEnvelope, Signed, TxEip1559, TxEip2930, TxEip4844,
+    EthereumTypedTransaction, Header, ReceiptEnvelope, Signed, TxEip1559, TxEip2930, TxEip4844,
     TxEip4844Variant, TxEip7702, TxEnvelope, TxLegacy, transaction::Recovered,
 };
 use alloy_eips::eip7685::Requests;
@@ -33,28 +33,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What the block did, according to the oracle.
 #[derive(Debug, Clone)]
-pub struct OracleOutcome {
+pub(crate) struct OracleOutcome {
     /// One receipt a transaction.
-    pub receipts: Vec<ReceiptEnvelope>,
+    pub(crate) receipts: Vec<ReceiptEnvelope>,
     /// Gas used as the header counts it.
-    pub gas_used: u64,
+    pub(crate) gas_used: u64,
     /// Blob gas used.
-    pub blob_gas_used: u64,
+    pub(crate) blob_gas_used: u64,
     /// Requests to the consensus layer.
-    pub requests: Requests,
+    pub(crate) requests: Requests,
     /// The state after the block.
-    pub state: MemoryState,
+    pub(crate) state: MemoryState,
 }
 
 /// Why the oracle refuses the block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OracleError {
+pub(crate) struct OracleError {
     /// The transaction at fault, if one is.
-    pub index: Option<usize>,
+    pub(crate) index: Option<usize>,
     /// The transaction is invalid for this reason; `None` if anything else is wrong.
-    pub invalid: Option<InvalidTransaction>,
+    pub(crate) invalid: Option<InvalidTransaction>,
     /// All of it in words.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// Executes a block on a state.
@@ -62,7 +62,7 @@ pub struct OracleError {
 /// # Errors
 ///
 /// [`OracleError`] if the block is refused.
-pub fn oracle_block(
+pub(crate) fn oracle_block(
     chain: &ChainSpec,
     state: &MemoryState,
     block: &Block,
@@ -113,7 +113,7 @@ impl OracleOutcome {
     /// # Errors
     ///
     /// The first difference, in words.
-    pub fn check(&self, before: &MemoryState, outcome: &BlockOutcome) -> Result<(), String> {
+    pub(crate) fn check(&self, before: &MemoryState, outcome: &BlockOutcome) -> Result<(), String> {
         equal("number of receipts", &outcome.transactions.len(), &self.receipts.len())?;
         for (index, (ours, theirs)) in outcome.transactions.iter().zip(&self.receipts).enumerate() {
             equal(&format!("receipt {index}"), &ours.receipt(), theirs)?;
@@ -144,7 +144,7 @@ impl OracleError {
     /// # Errors
     ///
     /// The difference, in words.
-    pub fn check(&self, error: &ExecutionError) -> Result<(), String> {
+    pub(crate) fn check(&self, error: &ExecutionError) -> Result<(), String> {
         let ExecutionError::Refused(refusal) = error else {
             return Err(format!("engine gave no verdict ({error}), oracle: {}", self.reason));
         };
@@ -162,7 +162,7 @@ impl OracleError {
 /// # Errors
 ///
 /// The first difference, in words.
-pub fn check_states(ours: &MemoryState, theirs: &MemoryState) -> Result<(), String> {
+pub(crate) fn check_states(ours: &MemoryState, theirs: &MemoryState) -> Result<(), String> {
     let addresses: BTreeSet<Address> =
         ours.accounts().chain(theirs.accounts()).map(|(address, _)| address).collect();
     for address in addresses {
@@ -244,13 +244,8 @@ fn envelope(env: &TxEnv, hash: B256) -> Recovered<TxEnvelope> {
         2 => TxEip1559 { gas_limit, ..TxEip1559::default() }.into(),
         3 => {
             let blob_versioned_hashes = env.blob_hashes.clone();
-            TxEip4844Variant::from(TxEip4844 {
-                gas_limit,
-                to,
-                blob_versioned_hashes,
-                ..TxEip4844::default()
-            })
-            .into()
+            let transaction = TxEip4844 { gas_limit, to, blob_versioned_hashes, ..TxEip4844::default() };
+            EthereumTypedTransaction::Eip4844(TxEip4844Variant::TxEip4844(transaction))
         }
         4 => TxEip7702 { gas_limit, to, ..TxEip7702::default() }.into(),
         other => panic!("transactions of type {other} are unknown"),

@@ -16,6 +16,7 @@ mod exceptions;
 mod fixture;
 mod machines;
 mod mixed;
+mod neighbours;
 #[path = "../common/oracle.rs"]
 mod oracle;
 mod refusals;

@@ -88,19 +88,7 @@ fn run_case(
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
         Err(format!("panicked: {}", text.unwrap_or_default()))
     });
-    match (result, exceptions.find(&name)) {
-        (Ok(verdict), None) => {
-            tally.passed += 1;
-            tally.note(verdict);
-        }
-        (Ok(_), Some(exception)) => {
-            tally.failures.push(format!("{name}: stale exception: passes, listed as: {}", exception.reason));
-        }
-        (Err(_), Some(exception)) => tally.except(&exception.reason),
-        (Err(reason), None) => {
-            tally.failures.push(format!("{name}: {reason}\n    replay with CITIUS_CASE='{name}'"));
-        }
-    }
+    tally.record(&name, result, exceptions.find(&name));
 }
 
 /// The rules of a fork by the fixtures' name of it.

@@ -1,3 +1,4 @@
+use crate::exceptions::Exception;
 use std::{collections::BTreeMap, fmt};
 
 /// Failures that are printed; beyond them only their number is.
@@ -11,7 +12,7 @@ pub(crate) struct Tally {
     pub(crate) skipped: BTreeMap<String, u64>,
     /// Failed as the list of exceptions says, by its reason.
     pub(crate) excepted: BTreeMap<String, u64>,
-    /// Anything else worth counting.
+    /// How the cases that passed did.
     pub(crate) notes: BTreeMap<String, u64>,
     pub(crate) failures: Vec<String>,
 }
@@ -21,12 +22,26 @@ impl Tally {
         *self.skipped.entry(reason.into()).or_default() += 1;
     }
 
-    pub(crate) fn except(&mut self, reason: &str) {
-        *self.excepted.entry(reason.into()).or_default() += 1;
-    }
-
-    pub(crate) fn note(&mut self, what: &str) {
-        *self.notes.entry(what.into()).or_default() += 1;
+    /// Counts how a case ended: how it passed, or why it failed, and whether that was expected.
+    pub(crate) fn record(
+        &mut self,
+        name: &str,
+        result: Result<&'static str, String>,
+        exception: Option<&Exception>,
+    ) {
+        match (result, exception) {
+            (Ok(how), None) => {
+                self.passed += 1;
+                *self.notes.entry(how.into()).or_default() += 1;
+            }
+            (Ok(_), Some(exception)) => {
+                self.failures.push(format!("{name}: stale exception: passes, listed as: {}", exception.reason));
+            }
+            (Err(_), Some(exception)) => *self.excepted.entry(exception.reason.clone()).or_default() += 1,
+            (Err(reason), None) => {
+                self.failures.push(format!("{name}: {reason}\n    replay with CITIUS_CASE='{name}'"));
+            }
+        }
     }
 
     pub(crate) fn merge(&mut self, other: Self) {

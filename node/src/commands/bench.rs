@@ -2,6 +2,7 @@ use super::{measure_args::MeasureArgs, output, progress::Progress};
 use crate::{
     contest::{self, Contest},
     execution::{Case, Executor},
+    report::Asked,
 };
 use anyhow::{Context, Result};
 use citius_engine::StrategyChoice;
@@ -17,8 +18,11 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// Resolves the plan and prints it, starts all threads, and pins this one.
+    /// Checks where the report goes, resolves the plan and prints it, starts all threads, and pins this one.
     pub(super) fn start(args: &MeasureArgs) -> Result<Self> {
+        if let Some(path) = &args.json {
+            output::check_writable(path)?;
+        }
         let profile = ProfileSource::from_argument(args.profile.as_deref());
         let report = resolve(MachineSource::ThisMachine, profile).context("cannot plan this machine")?;
         let plan = match args.threads {
@@ -35,6 +39,11 @@ impl Bench {
             eprintln!("note: this thread is not where the plan wants it: {reason}");
         }
         Ok(Self { plan, executor, data_pool, strategy: args.strategy, repeat: args.repeat.get() })
+    }
+
+    /// What the reader of an entry wants to know of a block that was refused.
+    pub(super) fn asked(&self) -> Asked {
+        Asked { threads: self.plan.workers.len(), strategy: self.strategy }
     }
 
     /// Measures a case.

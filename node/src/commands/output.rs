@@ -15,6 +15,12 @@ pub(super) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Makes sure that a file can be written, before there is anything to write: measuring takes long.
+pub(super) fn check_writable(path: &Path) -> Result<()> {
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map(drop).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
 /// Writes a value as JSON into a file.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let write = || -> io::Result<()> {

@@ -24,14 +24,14 @@ use std::{
 
 const EXAMPLES: &str = "\
 Examples:
-  citius replay blocks/20852412                    One block, serially and in parallel, results compared
-  citius replay blocks/ --repeat 9 --json run.json All blocks in a folder, results as JSON as well
+  citius replay blocks/20852412                     One block
+  citius replay blocks/ --repeat 9 --json run.json  All blocks in a folder
   citius replay blocks/ --strategy optimistic --threads 8
   citius replay blocks/7279999 blocks/7280000 --stream --out results/
   citius replay blocks/ --chain my-genesis.json
 
-A block's folder holds block.json, pre_state.json, block_hashes.json and, to compare with, expected.json, each plain
-or zstd-compressed (.json.zst).
+A block's folder holds block.json, pre_state.json, block_hashes.json and, to compare with,
+expected.json, each plain or zstd-compressed (.json.zst).
 
 Exit codes: 0 all results match, 1 some do not, 2 bad input or usage.";
 
@@ -146,8 +146,7 @@ fn execute(
         let contest = bench.contest(&case, &progress);
         for (position, (index, found)) in group.iter().zip(&contest.blocks).enumerate() {
             let prepared = &blocks[*index];
-            let threads = bench.plan.workers.len();
-            let mut entry = Entry::new(prepared.recorded.name.clone(), &case, position, found, threads);
+            let mut entry = Entry::new(prepared.recorded.name.clone(), &case, position, found, bench.asked());
             entry.recover_ns = prepared.recover_ns;
             check(&mut entry, chain, &prepared.recorded, found);
             if let Some(out) = &args.out {

@@ -1,5 +1,6 @@
 use super::{Verdict, bench::Bench, measure_args::MeasureArgs, output, progress::Progress};
 use crate::{
+    contest::BlockContest,
     execution::Case,
     report::{self, Entry, StreamEntry, Subject, Total, WorkloadLabel},
 };
@@ -14,7 +15,7 @@ use std::sync::Arc;
 const EXAMPLES: &str = "\
 Examples:
   citius stress                                     The standard suite
-  citius stress --kind erc20 --conflict-percent 20  One kind, a fifth of the transactions in conflict
+  citius stress --kind erc20 --conflict-percent 20  A fifth in conflict
   citius stress --kind amm-pairs --transactions 5000 --accounts 20000 --seed 7
   citius stress --kind transfers-chain --kind mint-rush --threads 4 --repeat 9
   citius stress --kind erc20 --blocks 10 --stream --json stream.json
@@ -194,9 +195,9 @@ fn entry(
     dir: String,
     case: &Case,
     index: usize,
-    found: &crate::contest::BlockContest,
+    found: &BlockContest,
 ) -> Entry {
-    let entry = Entry::new(dir, case, index, found, bench.plan.workers.len());
+    let entry = Entry::new(dir, case, index, found, bench.asked());
     Entry { workload: Some(label(spec, name)), ..entry }
 }
 

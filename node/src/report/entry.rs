@@ -1,5 +1,5 @@
 use crate::{contest::BlockContest, execution::Case};
-use citius_engine::{BlockError, ExecutionError};
+use citius_engine::{BlockError, ExecutionError, StrategyChoice};
 use serde::Serialize;
 
 /// One block's line in a report. Times are nanoseconds: medians of interleaved runs, from decoded transactions with
@@ -31,7 +31,7 @@ pub struct Entry {
     pub recover_ns: u64,
     /// Threads that were allowed to work, the caller included.
     pub threads: usize,
-    /// The strategy that ran; empty if the block was refused.
+    /// The strategy that ran; of a refused block the one named, empty if none was.
     pub strategy: String,
     /// Why that strategy was chosen.
     pub reason: String,
@@ -62,11 +62,30 @@ pub struct WorkloadLabel {
     pub seed: u64,
 }
 
+/// What was asked for, of which a refused block does not tell whether it was done.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Threads of the plan.
+    pub threads: usize,
+    /// The strategy.
+    pub strategy: StrategyChoice,
+}
+
+impl Asked {
+    /// A strategy that is named is the one that runs.
+    fn strategy_name(self) -> String {
+        match self.strategy {
+            StrategyChoice::Auto => String::new(),
+            named => named.to_string(),
+        }
+    }
+}
+
 impl Entry {
-    /// The entry of block `index` of a case. `mismatch`: what does not match what was recorded; `threads`: of the
-    /// plan, for blocks that were refused and tell nothing of their run.
+    /// The entry of block `index` of a case. What was asked for stands in for what a refused block does not tell of
+    /// its run.
     #[must_use]
-    pub fn new(dir: String, case: &Case, index: usize, block: &BlockContest, plan_threads: usize) -> Self {
+    pub fn new(dir: String, case: &Case, index: usize, block: &BlockContest, asked: Asked) -> Self {
         let header = &case.blocks[index].header;
         let outcome = block.parallel.as_ref().ok();
         let metrics = outcome.map(|outcome| &outcome.metrics);
@@ -83,8 +102,8 @@ impl Entry {
             serial_cpu_ns: block.times.serial.cpu_ns,
             parallel_cpu_ns: block.times.parallel.cpu_ns,
             recover_ns: 0,
-            threads: metrics.map_or(plan_threads, |metrics| metrics.threads),
-            strategy: metrics.map(|metrics| metrics.strategy.to_owned()).unwrap_or_default(),
+            threads: metrics.map_or(asked.threads, |metrics| metrics.threads),
+            strategy: metrics.map_or_else(|| asked.strategy_name(), |metrics| metrics.strategy.to_owned()),
             reason: metrics.map(|metrics| metrics.reason.clone()).unwrap_or_default(),
             executions: metrics.map_or(0, |metrics| metrics.executions),
             aborts: metrics.map_or(0, |metrics| metrics.aborts),

@@ -1,0 +1,151 @@
+//! Schedule fuzzing of the EVM: delays, forced aborts and forced replays over small blocks full of conflicts.
+
+mod blocks;
+mod contracts;
+#[path = "../common/fuzz.rs"]
+mod fuzz;
+#[path = "../common/oracle.rs"]
+#[expect(dead_code, reason = "other suites use more of it")]
+mod oracle;
+
+use blocks::{Case, case};
+use citius_engine::{
+    Block, BlockOutcome, Engine, EngineConfig, ExecuteOptions, ExecutionError, StrategyChoice, WorkerPool,
+};
+use citius_state::{ChangeSet, MemoryState};
+use fuzz::{Rates, SeededFuzz, cases, first_seed, hash};
+use oracle::oracle_block;
+use revm::primitives::hardfork::SpecId;
+use std::{num::NonZeroUsize, sync::Arc};
+
+type Answers = Vec<Result<BlockOutcome, ExecutionError>>;
+
+fn execute(case: &Case, pool: &Arc<WorkerPool>, options: &ExecuteOptions) -> Answers {
+    let engine = Engine::new(case.chain.clone(), Arc::clone(pool), EngineConfig::default());
+    let mut stream = engine.stream(Arc::new(case.state.clone()), options);
+    for block in &case.blocks {
+        stream.submit(Arc::new(block.clone()));
+    }
+    std::iter::from_fn(|| stream.next()).collect()
+}
+
+fn sorted(changes: &ChangeSet) -> ChangeSet {
+    let mut changes = changes.clone();
+    changes.sort();
+    changes
+}
+
+/// The first difference between two answers, in words.
+fn difference(ours: &Answers, theirs: &Answers) -> Option<String> {
+    for (index, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        let (ours, theirs) = match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => (ours, theirs),
+            (Err(ours), Err(theirs)) if ours == theirs => continue,
+            _ => {
+                let brief = |answer: &Result<BlockOutcome, _>| answer.as_ref().map(|_| "fine").map_err(Clone::clone);
+                return Some(format!("block {index}: {:?} instead of {:?}", brief(ours), brief(theirs)));
+            }
+        };
+        for (tx, (ours, theirs)) in ours.transactions.iter().zip(&theirs.transactions).enumerate() {
+            if ours != theirs {
+                return Some(format!("block {index}, transaction {tx}: {ours:?} instead of {theirs:?}"));
+            }
+        }
+        let ours_sorted = sorted(&ours.changes);
+        let theirs_sorted = sorted(&theirs.changes);
+        for change in &ours_sorted.accounts {
+            let other = theirs_sorted.account(change.address);
+            if other != Some(change) {
+                return Some(format!("block {index}: {change:?} instead of {other:?}"));
+            }
+        }
+        let rest = |outcome: &BlockOutcome| {
+            (outcome.gas_used, outcome.blob_gas_used, outcome.logs_bloom, outcome.requests.clone())
+        };
+        if ours_sorted != theirs_sorted || rest(ours) != rest(theirs) {
+            return Some(format!("block {index}: sums or changes differ"));
+        }
+    }
+    (ours.len() != theirs.len()).then(|| "number of blocks".into())
+}
+
+/// The serial answers against alloy-evm over revm's `State`, block by block.
+fn check_against_oracle(case: &Case, answers: &Answers) -> Result<(), String> {
+    let mut state: MemoryState = case.state.clone();
+    for (index, (block, answer)) in case.blocks.iter().zip(answers).enumerate() {
+        if index > 0 {
+            let parent = &case.blocks[index - 1].header;
+            state.set_block_hash(parent.number, parent.hash_slow());
+        }
+        match (oracle_block(&case.chain, &state, block), answer) {
+            (Ok(theirs), Ok(ours)) => {
+                theirs.check(&state, ours).map_err(|error| format!("block {index}: {error}"))?;
+                state = theirs.state;
+            }
+            (Err(theirs), Err(ours)) => {
+                return theirs.check(ours).map_err(|error| format!("block {index}: {error}"));
+            }
+            (theirs, ours) => {
+                let ours = ours.as_ref().map(|_| ());
+                return Err(format!("block {index}: engine {ours:?}, oracle {:?}", theirs.map(|_| ())));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// First and one past the last transaction entry of each block: the entries before are the begin steps.
+fn transaction_entries(case: &Case) -> Vec<(u32, u32)> {
+    let is = |spec| u32::from(case.spec.is_enabled_in(spec));
+    let begin = is(SpecId::CANCUN) + is(SpecId::PRAGUE);
+    let end = 1 + 2 * is(SpecId::PRAGUE) + 2 * is(SpecId::AMSTERDAM);
+    let mut next = 0;
+    let entries = |block: &Block| {
+        let first = next + begin;
+        let last = first + block.transactions.len() as u32;
+        next = last + end;
+        (first, last)
+    };
+    case.blocks.iter().map(entries).collect()
+}
+
+#[test]
+fn disturbed_schedules_equal_serial_and_serial_equals_the_oracle() {
+    let pools = [2, 3, 4, 8].map(|size| WorkerPool::unpinned(NonZeroUsize::new(size).unwrap()).unwrap());
+    let serial = ExecuteOptions { strategy: StrategyChoice::Serial, ..ExecuteOptions::default() };
+    let (mut blocks, mut refused, mut aborts) = (0, 0, 0);
+    for seed in first_seed()..first_seed() + cases(250, 6_000) {
+        let case = case(seed);
+        let replay = format!(
+            "{:?}; replay with CITIUS_SEED={seed} CITIUS_CASES=1 cargo nextest run -p citius-engine \
+             --test schedule_fuzz",
+            case.spec
+        );
+        let expected = execute(&case, &pools[0], &serial);
+        check_against_oracle(&case, &expected).unwrap_or_else(|error| panic!("oracle: {error}\n{replay}"));
+        blocks += expected.len();
+        refused += expected.iter().filter(|answer| answer.is_err()).count();
+        let pool = &pools[seed as usize % pools.len()];
+        let entries = transaction_entries(&case);
+        let fuzz = SeededFuzz::new(hash((seed, "evm")), Rates::from_seed(seed), entries, true);
+        let options = ExecuteOptions {
+            strategy: StrategyChoice::Optimistic,
+            fuzz: Some(Arc::new(fuzz)),
+            ..ExecuteOptions::default()
+        };
+        let got = execute(&case, pool, &options);
+        if let Some(difference) = difference(&got, &expected) {
+            panic!("{} threads: {difference}\n{replay}", pool.size());
+        }
+        for (block, answer) in case.blocks.iter().zip(&got) {
+            let Ok(outcome) = answer else { continue };
+            aborts += outcome.metrics.aborts;
+            assert_eq!(outcome.metrics.strategy, "optimistic");
+            if block.transactions.len() >= 2 {
+                assert!(outcome.metrics.max_in_flight >= 2, "nothing ran ahead: {replay}");
+            }
+        }
+    }
+    eprintln!("{blocks} blocks, {refused} refused, {aborts} executions thrown away");
+    assert!(refused > 0 && aborts > 0, "the generator makes both");
+}
