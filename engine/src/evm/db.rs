@@ -5,14 +5,17 @@ use super::{
 };
 use crate::scheduler::{Interrupt, LocationId, ReadId, View};
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, map::B256Map};
-use citius_state::{ReadError, StateKey};
+use citius_state::{ReadError, StateKey, StateReader};
 use revm::{
     Database,
     bytecode::Bytecode,
     database_interface::DBErrorMarker,
     state::{AccountId, AccountInfo},
 };
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 /// revm's database over a scheduler's view.
 ///
@@ -27,6 +30,7 @@ pub(crate) struct EvmDb<W> {
     pub(crate) reads: Vec<ReadId>,
     /// Code by its hash, so that the reader is asked once a worker.
     codes: B256Map<Bytecode>,
+    codes_of: Option<Weak<dyn StateReader>>,
 }
 
 /// Why the view gave no value.
@@ -57,17 +61,24 @@ impl<W: View<EvmStream>> EvmDb<W> {
             observed: Observed::default(),
             reads: Vec::new(),
             codes: B256Map::default(),
+            codes_of: None,
         }
     }
 
     /// Turns the database to a stream; code of another state is forgotten.
     pub(crate) fn rebind(&mut self, stream: Arc<EvmStream>) {
-        let is_same_state =
-            self.stream.as_ref().is_some_and(|old| Arc::ptr_eq(old.reader(), stream.reader()));
-        if !is_same_state {
+        // A weak pointer keeps the address from being used again.
+        let reader = Arc::downgrade(stream.reader());
+        if !self.codes_of.as_ref().is_some_and(|old| old.ptr_eq(&reader)) {
             self.codes.clear();
+            self.codes_of = Some(reader);
         }
         self.stream = Some(stream);
+    }
+
+    /// Lets go of the stream. Code stays, in case the next stream reads the same state.
+    pub(crate) fn unbind(&mut self) {
+        self.stream = None;
     }
 
     /// Clears what the last execution learnt.

@@ -163,6 +163,10 @@ impl Vm for EvmStream {
         local.segment = None;
     }
 
+    fn unbind<W: View<Self>>(local: &mut EvmLocal<W>) {
+        local.evm.ctx.journaled_state.database.unbind();
+    }
+
     fn view<W: View<Self>>(local: &mut EvmLocal<W>) -> &mut W {
         &mut local.evm.ctx.journaled_state.database.view
     }

@@ -47,6 +47,19 @@ impl<T> AppendVec<T> {
             .unwrap_or_else(|| panic!("element {index} is not there"))
     }
 
+    /// Drops all elements and keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        let mut left = std::mem::take(self.reserved.get_mut()) as usize;
+        for chunk in &mut self.chunks {
+            let Some(slots) = chunk.get_mut().filter(|_| left > 0) else { break };
+            let used = left.min(slots.len());
+            for slot in &mut slots[..used] {
+                slot.take();
+            }
+            left -= used;
+        }
+    }
+
     /// Number of elements, those being appended right now included.
     pub(crate) fn len(&self) -> u32 {
         self.reserved.load(Ordering::Relaxed)
@@ -81,6 +94,19 @@ mod tests {
             }
         }
         assert!(place(u32::MAX).0 < CHUNKS);
+    }
+
+    #[test]
+    fn a_cleared_vector_is_as_new() {
+        let mut list = AppendVec::new();
+        for round in 0..3u32 {
+            for value in 0..1_000 + round * 300 {
+                assert_eq!(list.push(value + round), value);
+            }
+            assert_eq!(*list.get(999), 999 + round);
+            list.clear();
+            assert_eq!(list.len(), 0);
+        }
     }
 
     #[test]

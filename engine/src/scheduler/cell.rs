@@ -20,17 +20,58 @@ pub(crate) struct Cell<V: Vm> {
     pub(crate) committed_by: u32,
     /// One past the segment whose undo list holds this location; 0 if none does.
     pub(crate) logged_in: u32,
-    versions: SmallVec<[Version<V>; 2]>,
-    readers: SmallVec<[u32; 6]>,
+    versions: Versions<V>,
+    readers: SmallVec<[u32; 4]>,
+}
+
+/// Versions by entry. Commits take them from the front: what is before `head` is taken and not yet moved over,
+/// so that a location that every entry writes (the fee's) costs no more to commit than another.
+#[derive(Debug)]
+struct Versions<V: Vm> {
+    list: SmallVec<[Version<V>; 1]>,
+    head: usize,
 }
 
 #[derive(Debug)]
 struct Version<V: Vm> {
     entry: u32,
     incarnation: Incarnation,
-    write: V::Write,
+    /// Taken only in versions before the head.
+    write: Option<V::Write>,
     /// The write is about to be computed again; its value is a guess.
     is_estimate: bool,
+}
+
+impl<V: Vm> Version<V> {
+    fn write(&self) -> &V::Write {
+        let Some(write) = &self.write else { unreachable!("a live version has its write") };
+        write
+    }
+}
+
+impl<V: Vm> Versions<V> {
+    fn live(&self) -> &[Version<V>] {
+        &self.list[self.head..]
+    }
+
+    /// The place of an entry's version, or where it belongs.
+    fn find(&self, entry: u32) -> Result<usize, usize> {
+        let found = self.live().binary_search_by_key(&entry, |version| version.entry);
+        found.map(|place| place + self.head).map_err(|place| place + self.head)
+    }
+
+    fn take(&mut self, place: usize) -> Option<V::Write> {
+        if place > self.head {
+            return self.list.remove(place).write;
+        }
+        let write = self.list[place].write.take();
+        self.head += 1;
+        if self.head * 2 > self.list.len() {
+            self.list.drain(..self.head);
+            self.head = 0;
+        }
+        write
+    }
 }
 
 /// What folding the versions below an entry gave.
@@ -48,7 +89,7 @@ impl<V: Vm> Default for Cell<V> {
             committed: None,
             committed_by: 0,
             logged_in: 0,
-            versions: SmallVec::new(),
+            versions: Versions { list: SmallVec::new(), head: 0 },
             readers: SmallVec::new(),
         }
     }
@@ -58,21 +99,22 @@ impl<V: Vm> Cell<V> {
     /// The value that `entry` sees, from the committed value `start` on. Versions with a stamp (entry + 1) below
     /// `floor` do not count: the parent's reset undid them.
     pub(crate) fn fold(&self, start: &V::Value, floor: u32, entry: u32) -> Fold<V::Value> {
-        let end = self.versions.partition_point(|version| version.entry < entry);
+        let versions = self.versions.live();
+        let end = versions.partition_point(|version| version.entry < entry);
         let mut first = end;
-        while first > 0 && self.versions[first - 1].entry + 1 >= floor {
-            let version = &self.versions[first - 1];
-            if version.is_estimate && V::is_worth_waiting_for(&version.write) {
+        while first > 0 && versions[first - 1].entry + 1 >= floor {
+            let version = &versions[first - 1];
+            if version.is_estimate && V::is_worth_waiting_for(version.write()) {
                 return Fold::Wait(EntryIndex(version.entry));
             }
             first -= 1;
-            if V::is_absolute(&version.write) {
+            if V::is_absolute(version.write()) {
                 break;
             }
         }
         let mut value = start.clone();
-        for version in &self.versions[first..end] {
-            V::apply(&mut value, &version.write);
+        for version in &versions[first..end] {
+            V::apply(&mut value, version.write());
         }
         Fold::Value(value)
     }
@@ -85,7 +127,7 @@ impl<V: Vm> Cell<V> {
         entry: u32,
         observation: &V::Observation,
     ) -> bool {
-        if self.versions.first().is_none_or(|version| version.entry >= entry) {
+        if self.versions.live().first().is_none_or(|version| version.entry >= entry) {
             return V::holds(observation, start);
         }
         match self.fold(start, floor, entry) {
@@ -112,14 +154,14 @@ impl<V: Vm> Cell<V> {
 
     /// Puts an entry's version in its place, and returns the older incarnation's write if there was one.
     pub(crate) fn land(&mut self, entry: u32, incarnation: Incarnation, write: V::Write) -> Option<V::Write> {
-        let version = Version { entry, incarnation, write, is_estimate: false };
-        match self.versions.binary_search_by_key(&entry, |version| version.entry) {
+        let version = Version { entry, incarnation, write: Some(write), is_estimate: false };
+        match self.versions.find(entry) {
             Ok(place) => {
-                debug_assert!(self.versions[place].incarnation < incarnation, "incarnations only grow");
-                Some(std::mem::replace(&mut self.versions[place], version).write)
+                debug_assert!(self.versions.list[place].incarnation < incarnation, "incarnations only grow");
+                std::mem::replace(&mut self.versions.list[place], version).write
             }
             Err(place) => {
-                self.versions.insert(place, version);
+                self.versions.list.insert(place, version);
                 None
             }
         }
@@ -127,29 +169,30 @@ impl<V: Vm> Cell<V> {
 
     /// Takes an entry's version away.
     pub(crate) fn remove(&mut self, entry: u32) -> Option<V::Write> {
-        let place = self.versions.binary_search_by_key(&entry, |version| version.entry).ok()?;
-        Some(self.versions.remove(place).write)
+        let place = self.versions.find(entry).ok()?;
+        self.versions.take(place)
     }
 
     /// Marks an entry's version as a guess, since the entry will run again.
     pub(crate) fn mark_estimate(&mut self, entry: u32) {
-        if let Ok(place) = self.versions.binary_search_by_key(&entry, |version| version.entry) {
-            self.versions[place].is_estimate = true;
+        if let Ok(place) = self.versions.find(entry) {
+            self.versions.list[place].is_estimate = true;
         }
     }
 
     /// The latest uncommitted write below `entry` that satisfies `predicate`: its entry.
     pub(crate) fn latest_below(&self, entry: u32, predicate: impl Fn(&V::Write) -> bool) -> Option<u32> {
         self.versions
+            .live()
             .iter()
             .rev()
-            .find(|version| version.entry < entry && predicate(&version.write))
+            .find(|version| version.entry < entry && predicate(version.write()))
             .map(|version| version.entry)
     }
 
     /// Whether any uncommitted version stands here.
     #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
-        self.versions.is_empty()
+        self.versions.live().is_empty()
     }
 }

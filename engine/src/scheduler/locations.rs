@@ -43,6 +43,19 @@ impl<V: Vm> LocationTable<V> {
         }
     }
 
+    /// Forgets all locations, keeps their memory, and prepares for about this many new ones.
+    pub(crate) fn clear(&mut self, expected: usize) {
+        if self.buckets.len() < expected.min(1 << 22) {
+            *self = Self { locations: std::mem::replace(&mut self.locations, AppendVec::new()), ..Self::new(expected) };
+        } else {
+            for bucket in &mut self.buckets {
+                *bucket.get_mut() = NONE;
+            }
+            self.hasher = foldhash::fast::RandomState::default();
+        }
+        self.locations.clear();
+    }
+
     /// The location with this id.
     #[inline]
     pub(crate) fn get(&self, id: LocationId) -> &Location<V> {

@@ -37,9 +37,17 @@ pub(crate) struct Scan<V: Vm> {
 }
 
 impl<V: Vm> Memory<V> {
-    pub(crate) fn new(expected_locations: usize) -> Self {
+    /// An empty memory in the table of an earlier one, if there is any.
+    pub(crate) fn new(spare: Option<LocationTable<V>>, expected_locations: usize) -> Self {
+        let table = match spare {
+            Some(mut table) => {
+                table.clear(expected_locations);
+                table
+            }
+            None => LocationTable::new(expected_locations),
+        };
         Self {
-            table: LocationTable::new(expected_locations),
+            table,
             range_readers: Mutex::new(Vec::new()),
             range_reader_count: AtomicUsize::new(0),
             used_bytes: AtomicUsize::new(0),

@@ -3,6 +3,7 @@ use super::{
     charge::Charge,
     entry::{Entry, Record, State},
     ids::{EntryIndex, Incarnation, LocationId},
+    locations::LocationTable,
     memory::{Memory, Suspects},
     retries::Retries,
     strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, panic_message},
@@ -24,11 +25,18 @@ use std::{
 
 /// Runs ahead of the commit frontier on all workers.
 pub struct Optimistic<V: Vm> {
-    /// Workers' states, kept from one stream to the next.
-    locals: Arc<Locals<V>>,
+    kept: Arc<Kept<V>>,
 }
 
-type Locals<V> = Mutex<Vec<<V as Vm>::Local<SpeculativeView<V>>>>;
+/// What is kept from one stream to the next: memory, nothing that was learnt.
+struct Kept<V: Vm> {
+    /// Workers' states.
+    locals: Mutex<Vec<V::Local<SpeculativeView<V>>>>,
+    /// Tables of locations and entries.
+    tables: Mutex<Vec<Tables<V>>>,
+}
+
+type Tables<V> = (LocationTable<V>, AppendVec<Entry<V>>);
 
 /// What all workers of a run share.
 pub(crate) struct Core<V: Vm> {
@@ -72,7 +80,7 @@ struct Counters {
 /// The pool's and the caller's handle on a run.
 struct OptimisticRun<V: Vm> {
     core: Arc<Core<V>>,
-    locals: Arc<Locals<V>>,
+    kept: Arc<Kept<V>>,
     /// Workers inside, the caller not counted.
     helpers: AtomicUsize,
 }
@@ -82,7 +90,7 @@ type Task = (EntryIndex, Incarnation);
 
 impl<V: Vm> Default for Optimistic<V> {
     fn default() -> Self {
-        Self { locals: Arc::new(Mutex::new(Vec::new())) }
+        Self { kept: Arc::new(Kept { locals: Mutex::default(), tables: Mutex::default() }) }
     }
 }
 
@@ -92,9 +100,10 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
     }
 
     fn start(&self, vm: Arc<V>, settings: RunSettings) -> Arc<dyn Run<V>> {
+        let (table, entries) = self.kept.tables.lock().pop().unzip();
         let core = Core {
-            memory: Memory::new(settings.expected_locations),
-            entries: AppendVec::new(),
+            memory: Memory::new(table, settings.expected_locations),
+            entries: entries.unwrap_or_else(AppendVec::new),
             submitted: AtomicU32::new(0),
             cursor: CachePadded::new(AtomicU32::new(0)),
             frontier: CachePadded::new(AtomicU32::new(0)),
@@ -117,7 +126,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
         };
         let run = Arc::new(OptimisticRun {
             core: Arc::new(core),
-            locals: Arc::clone(&self.locals),
+            kept: Arc::clone(&self.kept),
             helpers: AtomicUsize::new(0),
         });
         if run.core.settings.threads > 1 {
@@ -174,6 +183,12 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
             let pool = Arc::clone(&self.core.settings.pool);
             pool.retire(&self);
         }
+        // Nobody else is left: no worker, no view.
+        let Some(Self { core, kept, .. }) = Arc::into_inner(self) else { return };
+        let Some(core) = Arc::into_inner(core) else { return };
+        let (table, mut entries) = (core.memory.table, core.entries);
+        entries.clear();
+        kept.tables.lock().push((table, entries));
     }
 }
 
@@ -203,7 +218,7 @@ impl<V: Vm> Job for OptimisticRun<V> {
 impl<V: Vm> OptimisticRun<V> {
     fn check_out(&self) -> V::Local<SpeculativeView<V>> {
         let mut local =
-            self.locals.lock().pop().unwrap_or_else(|| self.core.vm.local(SpeculativeView::new()));
+            self.kept.locals.lock().pop().unwrap_or_else(|| self.core.vm.local(SpeculativeView::new()));
         self.core.vm.rebind(&mut local);
         V::view(&mut local).attach(Some(Arc::clone(&self.core)));
         local
@@ -212,7 +227,8 @@ impl<V: Vm> OptimisticRun<V> {
     fn check_in(&self, mut local: V::Local<SpeculativeView<V>>) {
         // A view that kept its run would keep the run's memory.
         V::view(&mut local).attach(None);
-        self.locals.lock().push(local);
+        V::unbind(&mut local);
+        self.kept.locals.lock().push(local);
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Serial<V: Vm> {
 /// The state of a serial run: one current value a location.
 pub(super) struct SerialView<V: Vm> {
     stream: Option<SerialStream<V>>,
+    /// The memory of an earlier stream.
+    spare: Option<Tables<V>>,
     entry: EntryIndex,
     reads: Vec<LocationId>,
     writes: Vec<(LocationId, V::Write)>,
@@ -38,6 +40,8 @@ struct SerialStream<V: Vm> {
     used_bytes: usize,
     limit_bytes: usize,
 }
+
+type Tables<V> = (HashTable<u32>, Vec<Location<V>>);
 
 struct Location<V: Vm> {
     key: V::Key,
@@ -82,7 +86,8 @@ impl<V: Vm> Strategy<V> for Serial<V> {
         let pooled = self.locals.lock().pop();
         let mut local = pooled.unwrap_or_else(|| vm.local(SerialView::new()));
         vm.rebind(&mut local);
-        V::view(&mut local).stream = Some(SerialStream::new(Arc::clone(&vm), settings));
+        let spare = V::view(&mut local).spare.take();
+        V::view(&mut local).stream = Some(SerialStream::new(Arc::clone(&vm), settings, spare));
         Arc::new(SerialRun {
             submitted: AtomicU32::new(0),
             state: Mutex::new(SerialState {
@@ -137,7 +142,9 @@ impl<V: Vm> Run<V> for SerialRun<V> {
 
     fn close(self: Arc<Self>) {
         if let Some(mut local) = self.state.lock().local.take() {
-            V::view(&mut local).stream = None;
+            V::unbind(&mut local);
+            let view = V::view(&mut local);
+            view.spare = view.stream.take().map(SerialStream::into_tables);
             self.locals.lock().push(local);
         }
     }
@@ -191,16 +198,28 @@ impl<V: Vm> SerialRun<V> {
 }
 
 impl<V: Vm> SerialStream<V> {
-    fn new(vm: Arc<V>, settings: RunSettings) -> Self {
+    fn new(vm: Arc<V>, settings: RunSettings, spare: Option<Tables<V>>) -> Self {
+        let (index, locations) = spare.unwrap_or_else(|| {
+            let expected = settings.expected_locations;
+            (HashTable::with_capacity(expected), Vec::with_capacity(expected))
+        });
         Self {
             vm,
-            index: HashTable::with_capacity(settings.expected_locations),
+            index,
             hasher: foldhash::fast::RandomState::default(),
-            locations: Vec::with_capacity(settings.expected_locations),
+            locations,
             used_bytes: 0,
             limit_bytes: 0,
             settings,
         }
+    }
+
+    /// The tables, emptied.
+    fn into_tables(self) -> Tables<V> {
+        let (mut index, mut locations) = (self.index, self.locations);
+        index.clear();
+        locations.clear();
+        (index, locations)
     }
 
     fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {
@@ -287,6 +306,7 @@ impl<V: Vm> SerialView<V> {
     fn new() -> Self {
         Self {
             stream: None,
+            spare: None,
             entry: EntryIndex(0),
             reads: Vec::new(),
             writes: Vec::new(),

@@ -69,6 +69,9 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// Prepares a worker's state, made for an earlier stream, for this one.
     fn rebind<W: View<Self>>(self: &Arc<Self>, local: &mut Self::Local<W>);
 
+    /// Lets go of the stream; what helps with a later one may stay.
+    fn unbind<W: View<Self>>(local: &mut Self::Local<W>);
+
     /// The view inside a worker's state.
     fn view<W: View<Self>>(local: &mut Self::Local<W>) -> &mut W;
 

@@ -275,7 +275,8 @@ impl Database for OracleDatabase<'_> {
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, OracleReadError> {
         let Some(account) = self.state.account(address)? else { return Ok(None) };
         let Account { balance, nonce, code_hash } = account;
-        let code = if code_hash == KECCAK256_EMPTY { Bytecode::default() } else { self.state.code(code_hash)? };
+        let code =
+            if code_hash == KECCAK256_EMPTY { Bytecode::default() } else { self.state.code(code_hash)? };
         Ok(Some(AccountInfo { balance, nonce, code_hash, code: Some(code), ..AccountInfo::default() }))
     }
 

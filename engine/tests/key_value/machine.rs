@@ -141,6 +141,8 @@ impl Vm for Programs {
 
     fn rebind<W: View<Self>>(self: &Arc<Self>, _local: &mut Local<W>) {}
 
+    fn unbind<W: View<Self>>(_local: &mut Local<W>) {}
+
     fn view<W: View<Self>>(local: &mut Local<W>) -> &mut W {
         &mut local.view
     }

@@ -44,6 +44,11 @@ impl Case {
         Ok(Self { name, spec, header, state, transaction, root: post.hash, logs: post.logs, exception })
     }
 
+    /// Whether the transaction can buy more EVM memory than any that fits into a block.
+    pub(crate) fn has_much_gas(&self) -> bool {
+        self.transaction.as_ref().is_ok_and(|transaction| transaction.env().gas_limit > 1 << 30)
+    }
+
     /// Executes the transaction alone, and compares with what the fixture says.
     ///
     /// # Errors

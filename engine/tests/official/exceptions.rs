@@ -6,6 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Exceptions {
     #[serde(default, rename = "exception")]
     list: Vec<Exception>,
+    #[serde(default, rename = "slow")]
+    slow: Vec<Slow>,
+}
+
+/// Cases that take minutes: they run alone, not in a block, and not in a sample.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Slow {
+    /// Parts of a case's name, all of which it contains.
+    names: Vec<String>,
+    /// Why it takes long.
+    reason: String,
 }
 
 /// Cases that are known to fail, and why.
@@ -42,6 +54,13 @@ impl Exceptions {
             .find(|exception| exception.names.iter().all(|part| case.contains(part.as_str())))?;
         exception.matched.fetch_add(1, Ordering::Relaxed);
         Some(exception)
+    }
+
+    /// Why a case takes minutes, if it does.
+    pub(crate) fn slow(&self, case: &str) -> Option<&str> {
+        let slow =
+            self.slow.iter().find(|slow| slow.names.iter().all(|part| case.contains(part.as_str())))?;
+        Some(&slow.reason)
     }
 
     /// What is listed, and matched no case at all.

@@ -38,6 +38,11 @@ impl Machines {
         Self { pool, engines: HashMap::new() }
     }
 
+    /// Drops the engines, and with them the EVM memory that they keep for the next block.
+    pub(crate) fn shrink(&mut self) {
+        self.engines.clear();
+    }
+
     pub(crate) fn engine(&mut self, spec: SpecId, rules: Rules) -> &Engine {
         let pool = &self.pool;
         self.engines.entry((spec, rules)).or_insert_with(|| {

@@ -23,6 +23,7 @@ mod refusals;
 mod root;
 mod selection;
 mod state;
+mod suite;
 mod tally;
 mod transactions;
 

@@ -22,6 +22,9 @@ use revm::{
 
 /// Accounts of our own that send.
 const SENDERS: usize = 4;
+/// Gas that the case's transaction gets in a block: more than any block ever had. Some fixtures have 64 bits of gas,
+/// and EVM memory that only so much gas can buy.
+const GAS_MAX: u64 = 100_000_000;
 /// Longest call data that is copied from the case.
 const DATA_BYTES_MAX: usize = 4096;
 /// Most words that the observer is asked about: each writes a slot.
@@ -29,7 +32,10 @@ const OBSERVED_MAX: usize = 10;
 
 /// A block with the case's transaction in its midst, and the state before it. The same for the same case.
 pub(crate) fn surround(case: &Case, transaction: &Transaction) -> (MemoryState, Block) {
-    let mut mixer = Mixer::new(case, transaction);
+    let gas_limit = transaction.env().gas_limit.min(GAS_MAX);
+    let env = TxEnv { gas_limit, ..transaction.env().clone() };
+    let transaction = Transaction::new(env, transaction.hash());
+    let mut mixer = Mixer::new(case, &transaction);
     for _ in 0..mixer.rng.random_range(1..5) {
         mixer.add_neighbour();
     }

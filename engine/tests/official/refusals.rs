@@ -10,9 +10,7 @@ use revm::context::result::InvalidTransaction;
 /// It was refused for another reason, or the fixture's is unknown.
 pub(crate) fn check(expected: &str, refusal: &BlockError) -> Result<(), String> {
     let agrees = match refusal {
-        BlockError::InvalidTransaction { error, .. } => {
-            names(expected).any(|name| is_named(name, error))
-        }
+        BlockError::InvalidTransaction { error, .. } => names(expected).any(|name| is_named(name, error)),
         BlockError::BlockGasExceeded { .. } => {
             names(expected).any(|name| matches!(name, "GAS_ALLOWANCE_EXCEEDED" | "TR_GasLimitReached"))
         }
@@ -51,10 +49,9 @@ fn is_named(name: &str, error: &InvalidTransaction) -> bool {
         Invalid::CallGasCostMoreThanGasLimit { .. } | Invalid::GasFloorMoreThanGasLimit { .. } => {
             matches!(name, "INTRINSIC_GAS_TOO_LOW" | "IntrinsicGas" | "TR_IntrinsicGas" | "TR_NoFundsOrGas")
         }
-        Invalid::LackOfFundForMaxFee { .. } | Invalid::OverflowPaymentInTransaction => matches!(
-            name,
-            "INSUFFICIENT_ACCOUNT_FUNDS" | "TR_NoFunds" | "TR_NoFundsX" | "TR_NoFundsOrGas"
-        ),
+        Invalid::LackOfFundForMaxFee { .. } | Invalid::OverflowPaymentInTransaction => {
+            matches!(name, "INSUFFICIENT_ACCOUNT_FUNDS" | "TR_NoFunds" | "TR_NoFundsX" | "TR_NoFundsOrGas")
+        }
         Invalid::RejectCallerWithCode => matches!(name, "SENDER_NOT_EOA" | "SenderNotEOA"),
         Invalid::CreateInitCodeSizeLimit => {
             matches!(name, "INITCODE_SIZE_EXCEEDED" | "TR_InitCodeLimitExceeded")

@@ -28,6 +28,10 @@ impl Selection {
         }
     }
 
+    pub(crate) fn is_sample(&self) -> bool {
+        matches!(self, Self::Sample(_))
+    }
+
     /// Whether every case of the archive is looked at.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(self, Self::All)

@@ -1,45 +1,26 @@
 use crate::{
-    archive::{self, ArchiveError, Entry},
+    archive::{ArchiveError, Entry},
     case::Case,
-    exceptions::Exceptions,
     fixture::{Post, StateTest, StateTests},
-    machines::Machines,
     mixed,
     selection::{Selection, seed},
+    suite::{self, Worker},
     tally::Tally,
 };
 use revm::primitives::hardfork::SpecId;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    time::Instant,
 };
 
 /// Runs the state tests of an archive: each case alone against the fixture, and inside a generated block serially,
 /// in parallel and by the oracle.
 pub(crate) fn run(path: &Path, selection: &Selection) -> Result<Tally, ArchiveError> {
-    let exceptions = Exceptions::of_archive(path);
-    let workers = archive::fold_files(
-        path,
-        || (Machines::new(), Tally::default()),
-        |(machines, tally), entry| run_file(entry, selection, &exceptions, machines, tally),
-    )?;
-    let mut tally = Tally::default();
-    for (_, part) in workers {
-        tally.merge(part);
-    }
-    if selection.is_complete() {
-        tally.failures.extend(exceptions.unmatched());
-    }
-    Ok(tally)
+    suite::run(path, selection, run_file)
 }
 
-fn run_file(
-    entry: Entry,
-    selection: &Selection,
-    exceptions: &Exceptions,
-    machines: &mut Machines,
-    tally: &mut Tally,
-) {
+fn run_file(worker: &mut Worker<'_>, entry: Entry) {
     let Entry { path, bytes } = entry;
     // The block tests beside the legacy state tests are of another format.
     if path.contains("/BlockchainTests/") {
@@ -47,7 +28,7 @@ fn run_file(
     }
     let tests: StateTests = match serde_json::from_slice(&bytes) {
         Ok(tests) => tests,
-        Err(error) => return tally.failures.push(format!("{path}: {error}")),
+        Err(error) => return worker.tally.failures.push(format!("{path}: {error}")),
     };
     for (test_name, test) in &tests {
         for (fork, posts) in &test.post {
@@ -57,38 +38,45 @@ fn run_file(
                     "{path}::{test_name}::{fork}[data {}, gas {}, value {}]",
                     indexes.data, indexes.gas, indexes.value
                 );
-                if !selection.takes(&name) {
+                if !worker.selection.takes(&name) {
                     continue;
                 }
                 match spec_of(fork) {
-                    Ok(spec) => run_case(name, spec, test, post, exceptions, machines, tally),
-                    Err(reason) => tally.skip(reason),
+                    Ok(spec) => run_case(worker, &name, spec, test, post),
+                    Err(reason) => worker.tally.skip(reason),
                 }
             }
         }
     }
 }
 
-fn run_case(
-    name: String,
-    spec: SpecId,
-    test: &StateTest,
-    post: &Post,
-    exceptions: &Exceptions,
-    machines: &mut Machines,
-    tally: &mut Tally,
-) {
+fn run_case(worker: &mut Worker<'_>, name: &str, spec: SpecId, test: &StateTest, post: &Post) {
+    let slow = worker.slow(name);
+    if let Some(reason) = slow
+        && worker.selection.is_sample()
+    {
+        return worker.tally.skip(&format!("takes minutes: {reason}"));
+    }
+    let start = Instant::now();
+    let machines = &mut worker.machines;
     let run = || {
-        let case = Case::new(name.clone(), spec, test, post)?;
+        let case = Case::new(name.into(), spec, test, post)?;
         case.check_alone(machines)?;
-        mixed::check(&case, machines).map_err(|reason| format!("in a block of seed {}: {reason}", seed(&name)))
+        if case.has_much_gas() {
+            machines.shrink();
+        }
+        if slow.is_some() {
+            return Ok("without a block: takes minutes");
+        }
+        mixed::check(&case, machines).map_err(|reason| format!("in a block of seed {}: {reason}", seed(name)))
     };
     let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
         Err(format!("panicked: {}", text.unwrap_or_default()))
     });
-    tally.record(&name, result, exceptions.find(&name));
+    worker.tally.time(name, start.elapsed());
+    worker.record(name, result);
 }
 
 /// The rules of a fork by the fixtures' name of it.

@@ -1,5 +1,5 @@
 use crate::exceptions::Exception;
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// Failures that are printed; beyond them only their number is.
 const FAILURES_SHOWN_MAX: usize = 100;
@@ -15,6 +15,7 @@ pub(crate) struct Tally {
     /// How the cases that passed did.
     pub(crate) notes: BTreeMap<String, u64>,
     pub(crate) failures: Vec<String>,
+    slowest: Option<(Duration, String)>,
 }
 
 impl Tally {
@@ -35,7 +36,8 @@ impl Tally {
                 *self.notes.entry(how.into()).or_default() += 1;
             }
             (Ok(_), Some(exception)) => {
-                self.failures.push(format!("{name}: stale exception: passes, listed as: {}", exception.reason));
+                self.failures
+                    .push(format!("{name}: stale exception: passes, listed as: {}", exception.reason));
             }
             (Err(_), Some(exception)) => *self.excepted.entry(exception.reason.clone()).or_default() += 1,
             (Err(reason), None) => {
@@ -44,9 +46,19 @@ impl Tally {
         }
     }
 
+    /// Notes how long a case took.
+    pub(crate) fn time(&mut self, name: &str, time: Duration) {
+        if self.slowest.as_ref().is_none_or(|(slowest, _)| *slowest < time) {
+            self.slowest = Some((time, name.into()));
+        }
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         self.passed += other.passed;
         self.failures.extend(other.failures);
+        if let Some((time, name)) = other.slowest {
+            self.time(&name, time);
+        }
         let pairs = [
             (&mut self.skipped, other.skipped),
             (&mut self.excepted, other.excepted),
@@ -76,10 +88,15 @@ impl fmt::Display for Tally {
             self.passed,
             self.failures.len()
         )?;
-        for (label, counts) in [("skipped", &self.skipped), ("excepted", &self.excepted), ("note", &self.notes)] {
+        for (label, counts) in
+            [("skipped", &self.skipped), ("excepted", &self.excepted), ("note", &self.notes)]
+        {
             for (reason, count) in counts {
                 writeln!(f, "  {label} {count}: {reason}")?;
             }
+        }
+        if let Some((time, name)) = &self.slowest {
+            writeln!(f, "  slowest: {:.1} s for {name}", time.as_secs_f64())?;
         }
         for failure in self.failures.iter().take(FAILURES_SHOWN_MAX) {
             writeln!(f, "  FAILED {failure}")?;

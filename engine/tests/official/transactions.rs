@@ -1,11 +1,11 @@
 use crate::{
-    archive::{self, ArchiveError, Entry},
+    archive::{ArchiveError, Entry},
     case::Envelope,
-    exceptions::Exceptions,
     fixture::Quantity,
     machines::{CHAIN_ID, Machines, Rules, serial},
     selection::Selection,
     state::spec_of,
+    suite::{self, Worker},
     tally::Tally,
 };
 use alloy_consensus::{
@@ -39,45 +39,26 @@ struct Expected {
 /// Runs the [transaction tests](https://ethereum-tests.readthedocs.io/en/latest/test_types/transaction_tests.html):
 /// decoding, sender recovery, and the engine's verdict on a state where the sender is rich and its nonce right.
 pub(crate) fn run(path: &Path, selection: &Selection) -> Result<Tally, ArchiveError> {
-    let exceptions = Exceptions::of_archive(path);
-    let workers = archive::fold_files(
-        path,
-        || (Machines::new(), Tally::default()),
-        |(machines, tally), entry| run_file(entry, selection, &exceptions, machines, tally),
-    )?;
-    let mut tally = Tally::default();
-    for (_, part) in workers {
-        tally.merge(part);
-    }
-    if selection.is_complete() {
-        tally.failures.extend(exceptions.unmatched());
-    }
-    Ok(tally)
+    suite::run(path, selection, run_file)
 }
 
-fn run_file(
-    entry: Entry,
-    selection: &Selection,
-    exceptions: &Exceptions,
-    machines: &mut Machines,
-    tally: &mut Tally,
-) {
+fn run_file(worker: &mut Worker<'_>, entry: Entry) {
     let tests: BTreeMap<String, TransactionTest> = match serde_json::from_slice(&entry.bytes) {
         Ok(tests) => tests,
-        Err(error) => return tally.failures.push(format!("{}: {error}", entry.path)),
+        Err(error) => return worker.tally.failures.push(format!("{}: {error}", entry.path)),
     };
     for (test_name, test) in &tests {
         for (fork, expected) in &test.result {
             let name = format!("{}::{test_name}::{fork}", entry.path);
-            if !selection.takes(&name) {
+            if !worker.selection.takes(&name) {
                 continue;
             }
             match spec_of(fork) {
                 Ok(spec) => {
-                    let result = check(&test.txbytes, spec, expected, machines);
-                    tally.record(&name, result.map(|()| "decoded"), exceptions.find(&name));
+                    let result = check(&test.txbytes, spec, expected, &mut worker.machines);
+                    worker.record(&name, result.map(|()| "as expected"));
                 }
-                Err(reason) => tally.skip(reason),
+                Err(reason) => worker.tally.skip(reason),
             }
         }
     }
@@ -93,12 +74,7 @@ struct Accepted {
     intrinsic_gas: u64,
 }
 
-fn check(
-    bytes: &[u8],
-    spec: SpecId,
-    expected: &Expected,
-    machines: &mut Machines,
-) -> Result<(), String> {
+fn check(bytes: &[u8], spec: SpecId, expected: &Expected, machines: &mut Machines) -> Result<(), String> {
     match (accept(bytes, spec, machines), &expected.exception) {
         (Err(_), Some(_)) => Ok(()),
         (Err(reason), None) => Err(format!("refused: {reason}")),
