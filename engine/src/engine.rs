@@ -238,6 +238,7 @@ impl BlockStream<'_> {
                 execute: metrics.execute,
                 commit: metrics.commit,
                 idle: metrics.idle,
+                sealed_at: metrics.sealed_at,
             },
         }
     }

@@ -3,7 +3,7 @@ use alloy_eips::eip7685::Requests;
 use alloy_primitives::{Bloom, Log};
 use citius_state::ChangeSet;
 use revm::context::result::{ExecutionResult, HaltReason};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a block did: the engine's answer. Equal for every strategy, thread count and schedule, but for
 /// [`BlockOutcome::metrics`].
@@ -103,4 +103,6 @@ pub struct PhaseTimes {
     pub commit: Duration,
     /// Thread time spent idle.
     pub idle: Duration,
+    /// When the outcome was sealed.
+    pub sealed_at: Option<Instant>,
 }

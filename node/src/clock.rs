@@ -33,7 +33,13 @@ impl Laps {
 
     /// A block is done, its outcome freed.
     pub fn lap(&mut self) {
-        let now = Times { wall_ns: nanoseconds(self.start.elapsed()), cpu_ns: process_cpu_ns() };
+        self.lap_at(Instant::now());
+    }
+
+    /// A block was done at `end`: a stream's blocks are committed while their taker works at later ones.
+    pub fn lap_at(&mut self, end: Instant) {
+        let wall_ns = nanoseconds(end.saturating_duration_since(self.start)).max(self.previous.wall_ns);
+        let now = Times { wall_ns, cpu_ns: process_cpu_ns() };
         self.laps.push(Times {
             wall_ns: now.wall_ns - self.previous.wall_ns,
             cpu_ns: now.cpu_ns.saturating_sub(self.previous.cpu_ns),

@@ -87,9 +87,15 @@ impl Runner<'_> {
     #[must_use]
     pub fn sample(&self, strategy: StrategyChoice) -> Sample {
         clock::sample(|laps| {
+            let mut left = self.case.blocks.len();
             self.run(strategy, |verdict| {
+                left -= 1;
+                let sealed_at = verdict.as_ref().ok().and_then(|outcome| outcome.metrics.times.sealed_at);
                 drop(verdict);
-                laps.lap();
+                match sealed_at {
+                    Some(sealed_at) if left > 0 => laps.lap_at(sealed_at),
+                    _ => laps.lap(),
+                }
             });
         })
     }

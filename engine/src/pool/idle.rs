@@ -28,6 +28,21 @@ impl Seat {
         let unparker = Arc::new(parker.unparker().clone());
         Self { parker, unparker }
     }
+
+    /// Wakes this seat's sleeper, listed as idle or not.
+    pub(crate) fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.unparker))
+    }
+}
+
+/// Wakes one particular sleeper.
+#[derive(Debug)]
+pub(crate) struct Waker(Arc<Unparker>);
+
+impl Waker {
+    pub(crate) fn wake(&self) {
+        self.0.unpark();
+    }
 }
 
 impl Idle {

@@ -6,7 +6,7 @@
 mod idle;
 
 use citius_topology::{PlacementReport, Plan, WorkerSlot};
-pub(crate) use idle::{Idle, Seat};
+pub(crate) use idle::{Idle, Seat, Waker};
 use parking_lot::Mutex;
 use std::{
     num::NonZeroUsize,
@@ -47,6 +47,7 @@ pub struct WorkerPool {
     threads: Vec<JoinHandle<()>>,
     caller_slot: Option<WorkerSlot>,
     size: NonZeroUsize,
+    may_spin: bool,
 }
 
 struct Shared {
@@ -96,7 +97,10 @@ impl WorkerPool {
             placements: Mutex::new(Vec::new()),
         });
         let caller_slot = slots.remove(0).filter(|_| bindable);
-        let mut pool = Self { shared, threads: Vec::with_capacity(slots.len()), caller_slot, size };
+        // Where workers share cores, one that spins keeps another from working.
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let may_spin = size.get() <= cores;
+        let mut pool = Self { shared, threads: Vec::with_capacity(slots.len()), caller_slot, size, may_spin };
         for (index, slot) in slots.into_iter().enumerate() {
             let worker = index + 1;
             let shared = Arc::clone(&pool.shared);
@@ -108,6 +112,11 @@ impl WorkerPool {
             pool.threads.push(thread);
         }
         Ok(Arc::new(pool))
+    }
+
+    /// Whether every worker has a core to itself, so that a short wait may spin.
+    pub(crate) fn may_spin(&self) -> bool {
+        self.may_spin
     }
 
     /// Number of workers, the caller included.
@@ -131,7 +140,6 @@ impl WorkerPool {
     /// Offers a job to the workers.
     pub(crate) fn offer(&self, job: Arc<dyn Job>) {
         self.shared.jobs.lock().push(job);
-        self.shared.idle.wake_all();
     }
 
     /// Takes a job back, and waits until no worker is in it any more.

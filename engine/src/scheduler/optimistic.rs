@@ -10,7 +10,7 @@ use super::{
     view::SpeculativeView,
     vm::{Interrupt, Vm},
 };
-use crate::pool::{Job, Seat};
+use crate::pool::{Job, Seat, Waker};
 use crossbeam::utils::{Backoff, CachePadded};
 use parking_lot::Mutex;
 use std::{
@@ -53,6 +53,8 @@ pub(crate) struct Core<V: Vm> {
     charge: CachePadded<Charge>,
     commits: Mutex<Commits<V>>,
     retries: Retries,
+    /// Wakes the thread that waits for an outcome.
+    driver: Mutex<Option<Waker>>,
     is_stopped: AtomicBool,
     stop: Mutex<Option<Stop<V>>>,
     counters: Counters,
@@ -118,6 +120,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
                 submitted_at: Vec::new(),
             }),
             retries: Retries::default(),
+            driver: Mutex::new(None),
             is_stopped: AtomicBool::new(false),
             stop: Mutex::new(None),
             counters: Counters::default(),
@@ -147,12 +150,14 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
             core.entries.push(Entry::new());
         }
         core.submitted.store(end.0, Ordering::SeqCst);
-        core.settings.pool.idle().wake_all();
+        // One is enough: whoever finds more work than its own wakes the next.
+        core.settings.pool.idle().wake_one();
     }
 
     fn drive(&self, until: &dyn Fn() -> bool) {
         let core = &self.core;
         let seat = Seat::new();
+        *core.driver.lock() = Some(seat.waker());
         let mut local = self.check_out();
         loop {
             core.work(&mut local, until);
@@ -165,6 +170,7 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
             });
             core.add_idle(asleep.elapsed());
         }
+        *core.driver.lock() = None;
         self.check_in(local);
     }
 
@@ -269,7 +275,13 @@ impl<V: Vm> Core<V> {
         }
         drop(first);
         self.is_stopped.store(true, Ordering::SeqCst);
-        self.settings.pool.idle().wake_all();
+        self.wake_driver();
+    }
+
+    fn wake_driver(&self) {
+        if let Some(driver) = &*self.driver.lock() {
+            driver.wake();
+        }
     }
 
     /// Executes and commits as long as there is something to do. Returns whether there was.
@@ -283,6 +295,9 @@ impl<V: Vm> Core<V> {
             }
             match next.take().or_else(|| self.take_task()) {
                 Some(task) => {
+                    if !worked && self.has_work() {
+                        self.settings.pool.idle().wake_one();
+                    }
                     worked = true;
                     backoff.reset();
                     // A panic of the machine, or of the scheduler itself, must not take the worker along.
@@ -298,7 +313,9 @@ impl<V: Vm> Core<V> {
                     }
                 }
                 // A task often appears within a microsecond; sleeping and waking costs several.
-                None if !backoff.is_completed() && !self.is_complete() => backoff.snooze(),
+                None if self.settings.pool.may_spin() && !backoff.is_completed() && !self.is_complete() => {
+                    backoff.snooze();
+                }
                 None => return worked,
             }
         }
@@ -604,8 +621,7 @@ impl<V: Vm> Core<V> {
         }
         self.frontier.store(index.0 + 1, Ordering::SeqCst);
         if index.0 + 1 == end.0 {
-            // Whoever waits for this segment, and whoever may begin another.
-            self.settings.pool.idle().wake_all();
+            self.wake_driver();
         }
         Ok(())
     }
@@ -625,6 +641,7 @@ impl<V: Vm> Core<V> {
         let began = submitted.map_or(commits.segment_began, |submitted| submitted.max(commits.segment_began));
         commits.segment_began = Instant::now();
         metrics.wall = commits.segment_began - began;
+        metrics.sealed_at = Some(commits.segment_began);
         commits.sealed.push(metrics);
     }
 }

@@ -191,6 +191,7 @@ impl<V: Vm> SerialRun<V> {
                 - submitted_at.get(segment as usize).map_or(began, |submitted| began.max(*submitted)),
             execute,
             commit: sealed_at - began - execute,
+            sealed_at: Some(sealed_at),
             ..SegmentMetrics::default()
         });
         Ok(())

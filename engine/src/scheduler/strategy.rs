@@ -1,6 +1,9 @@
 use super::{fuzz::ScheduleFuzz, vm::Vm};
 use crate::{CancelReason, cancel::Limits, pool::WorkerPool};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A way to run a stream. All give the same result.
 pub trait Strategy<V: Vm>: Send + Sync {
@@ -132,6 +135,8 @@ pub struct SegmentMetrics {
     pub commit: Duration,
     /// Thread time spent asleep while the segment was the frontier's.
     pub idle: Duration,
+    /// When the segment was sealed.
+    pub sealed_at: Option<Instant>,
 }
 
 /// The message of a caught panic.

@@ -10,7 +10,7 @@ pub(crate) struct Exceptions {
     slow: Vec<Slow>,
 }
 
-/// Cases that take minutes: they run alone, not in a block, and not in a sample.
+/// Cases that take long: no sample has them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Slow {
@@ -56,7 +56,7 @@ impl Exceptions {
         Some(exception)
     }
 
-    /// Why a case takes minutes, if it does.
+    /// Why a case takes long, if it does.
     pub(crate) fn slow(&self, case: &str) -> Option<&str> {
         let slow =
             self.slow.iter().find(|slow| slow.names.iter().all(|part| case.contains(part.as_str())))?;

@@ -82,11 +82,7 @@ impl<'a> Mixer<'a> {
         let mut targets: Vec<Address> = case.state.accounts().map(|(address, _)| address).collect();
         targets.sort_unstable();
         for address in &targets {
-            if is_unreachable(&state, *address) {
-                let account = case.state.account(*address).ok().flatten().unwrap_or_default();
-                state.set_absent(*address);
-                state.set_account(*address, account);
-            }
+            make_reachable(&mut state, *address);
         }
         let has_code = |address: &Address| {
             case.state.account(*address).ok().flatten().is_some_and(|account| account.has_code())
@@ -306,6 +302,16 @@ impl<'a> Mixer<'a> {
             self.block.ommers.push(Ommer::Known { beneficiary, number: number - 1 });
         }
     }
+}
+
+/// Takes away what no chain can hold: storage of an account without nonce and code (see [`is_unreachable`]), and
+/// so much ether that a sum of balances overflows.
+fn make_reachable(state: &mut MemoryState, address: Address) {
+    let Some(account) = state.account(address).ok().flatten() else { return };
+    if is_unreachable(state, address) {
+        state.set_absent(address);
+    }
+    state.set_account(address, Account { balance: account.balance.min(U256::from(1) << 200), ..account });
 }
 
 /// An address of our own.

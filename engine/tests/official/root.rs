@@ -3,7 +3,7 @@ use alloy_trie::{
     TrieAccount,
     root::{state_root_unhashed, storage_root_unhashed},
 };
-use citius_state::MemoryState;
+use citius_state::{MemoryState, StateReader};
 
 /// The state root ([Yellow Paper, section 4.1](https://ethereum.github.io/yellowpaper/paper.pdf)).
 pub(crate) fn state_root(state: &MemoryState) -> B256 {
@@ -39,7 +39,7 @@ pub(crate) fn logs_hash(logs: &[Log]) -> B256 {
 /// Whether an account has storage, but neither nonce nor code: no transaction can bring a chain there
 /// ([EIP-7610](https://eips.ethereum.org/EIPS/eip-7610)).
 pub(crate) fn is_unreachable(state: &MemoryState, address: Address) -> bool {
-    let account = state.accounts().find(|(known, _)| *known == address).and_then(|(_, account)| account);
+    let account = state.account(address).ok().flatten();
     account.is_some_and(|account| account.nonce == 0 && account.code_hash == KECCAK256_EMPTY)
         && state.slots(address).any(|(_, value)| value != U256::ZERO)
 }

@@ -51,11 +51,10 @@ fn run_file(worker: &mut Worker<'_>, entry: Entry) {
 }
 
 fn run_case(worker: &mut Worker<'_>, name: &str, spec: SpecId, test: &StateTest, post: &Post) {
-    let slow = worker.slow(name);
-    if let Some(reason) = slow
+    if let Some(reason) = worker.slow(name)
         && worker.selection.is_sample()
     {
-        return worker.tally.skip(&format!("takes minutes: {reason}"));
+        return worker.tally.skip(&format!("takes long: {reason}"));
     }
     let start = Instant::now();
     let machines = &mut worker.machines;
@@ -64,9 +63,6 @@ fn run_case(worker: &mut Worker<'_>, name: &str, spec: SpecId, test: &StateTest,
         case.check_alone(machines)?;
         if case.has_much_gas() {
             machines.shrink();
-        }
-        if slow.is_some() {
-            return Ok("without a block: takes minutes");
         }
         mixed::check(&case, machines).map_err(|reason| format!("in a block of seed {}: {reason}", seed(name)))
     };

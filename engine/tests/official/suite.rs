@@ -34,7 +34,7 @@ pub(crate) fn run(
 }
 
 impl<'a> Worker<'a> {
-    /// Why a case takes minutes, if it does.
+    /// Why a case takes long, if it does.
     pub(crate) fn slow(&self, name: &str) -> Option<&'a str> {
         self.exceptions.slow(name)
     }
