@@ -4,10 +4,7 @@
 //! change a rule, change its table here; `docs/` and the manifests follow.
 
 use cargo_metadata::{Dependency, DependencyKind, MetadataCommand, Package};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 use toml::{Table, Value};
 
 /// Every room, highest first, with the rooms below it: those alone it may import.

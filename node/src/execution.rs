@@ -52,6 +52,12 @@ impl Executor {
         self.pool.pin_caller()
     }
 
+    /// Where the workers found themselves when they started.
+    #[must_use]
+    pub fn placements(&self) -> Vec<PlacementReport> {
+        self.pool.placements()
+    }
+
     /// An engine for a case.
     #[must_use]
     pub fn runner<'a>(&self, case: &'a Case) -> Runner<'a> {

@@ -6,8 +6,8 @@ use crate::{
 };
 use alloy_primitives::B256;
 use citius_state::{ReadError, StateReader};
-use parking_lot::Mutex;
-use std::{collections::VecDeque, sync::Arc};
+use crossbeam::queue::SegQueue;
+use std::sync::Arc;
 
 /// One stream of blocks as a machine for the scheduler: the rules, the state before it, its entries so far.
 pub(crate) struct EvmStream {
@@ -16,7 +16,7 @@ pub(crate) struct EvmStream {
     blocks: AppendVec<Segment>,
     entries: AppendVec<(u32, u32)>,
     /// Sealed blocks that nobody has taken yet.
-    outcomes: Mutex<VecDeque<BlockOutcome>>,
+    outcomes: SegQueue<BlockOutcome>,
 }
 
 struct Segment {
@@ -32,13 +32,7 @@ impl std::fmt::Debug for EvmStream {
 
 impl EvmStream {
     pub(crate) fn new(chain: Arc<ChainSpec>, reader: Arc<dyn StateReader>) -> Self {
-        Self {
-            chain,
-            reader,
-            blocks: AppendVec::new(),
-            entries: AppendVec::new(),
-            outcomes: Mutex::default(),
-        }
+        Self { chain, reader, blocks: AppendVec::new(), entries: AppendVec::new(), outcomes: SegQueue::new() }
     }
 
     /// Appends a block; returns its segment. Called by one thread at a time.
@@ -105,14 +99,14 @@ impl EvmStream {
     }
 
     pub(crate) fn publish(&self, outcome: BlockOutcome) {
-        self.outcomes.lock().push_back(outcome);
+        self.outcomes.push(outcome);
     }
 
     pub(crate) fn take_outcome(&self) -> Option<BlockOutcome> {
-        self.outcomes.lock().pop_front()
+        self.outcomes.pop()
     }
 
     pub(crate) fn outcome_count(&self) -> usize {
-        self.outcomes.lock().len()
+        self.outcomes.len()
     }
 }

@@ -6,6 +6,7 @@
 mod idle;
 
 use citius_topology::{PlacementReport, Plan, WorkerSlot};
+use crossbeam::sync::WaitGroup;
 pub(crate) use idle::{Idle, Seat, Waker};
 use parking_lot::Mutex;
 use std::{
@@ -101,16 +102,24 @@ impl WorkerPool {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let may_spin = size.get() <= cores;
         let mut pool = Self { shared, threads: Vec::with_capacity(slots.len()), caller_slot, size, may_spin };
+        let started = WaitGroup::new();
         for (index, slot) in slots.into_iter().enumerate() {
             let worker = index + 1;
             let shared = Arc::clone(&pool.shared);
+            let started = started.clone();
             let slot = slot.filter(|_| bindable);
             let thread = std::thread::Builder::new()
                 .name(format!("citius-worker-{worker}"))
-                .spawn(move || shared.run(slot.as_ref()))
+                .spawn(move || {
+                    shared.place(slot.as_ref());
+                    drop(started);
+                    shared.run();
+                })
                 .map_err(|source| PoolError::Spawn { worker, source })?;
             pool.threads.push(thread);
         }
+        // So that the placements are complete, and the first block finds its workers awake.
+        started.wait();
         Ok(Arc::new(pool))
     }
 
@@ -131,7 +140,8 @@ impl WorkerPool {
         self.caller_slot.as_ref().map(PlacementReport::take)
     }
 
-    /// Where the pool's threads found themselves, in no particular order.
+    /// Where the pool's threads found themselves when they started, in no particular order. The caller is not
+    /// among them, and workers that are not pinned say nothing.
     #[must_use]
     pub fn placements(&self) -> Vec<PlacementReport> {
         self.shared.placements.lock().clone()
@@ -170,11 +180,15 @@ impl Drop for WorkerPool {
 }
 
 impl Shared {
-    fn run(&self, slot: Option<&WorkerSlot>) {
+    /// Pins this worker, and looks whether it is where the plan says.
+    fn place(&self, slot: Option<&WorkerSlot>) {
         if let Some(slot) = slot {
             let report = PlacementReport::take(slot);
             self.placements.lock().push(report);
         }
+    }
+
+    fn run(&self) {
         let seat = Seat::new();
         let mut next = 0;
         while !self.closing.load(Ordering::SeqCst) {

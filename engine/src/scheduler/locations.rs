@@ -46,7 +46,10 @@ impl<V: Vm> LocationTable<V> {
     /// Forgets all locations, keeps their memory, and prepares for about this many new ones.
     pub(crate) fn clear(&mut self, expected: usize) {
         if self.buckets.len() < expected.min(1 << 22) {
-            *self = Self { locations: std::mem::replace(&mut self.locations, AppendVec::new()), ..Self::new(expected) };
+            *self = Self {
+                locations: std::mem::replace(&mut self.locations, AppendVec::new()),
+                ..Self::new(expected)
+            };
         } else {
             for bucket in &mut self.buckets {
                 *bucket.get_mut() = NONE;

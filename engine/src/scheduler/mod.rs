@@ -17,6 +17,8 @@ mod fuzz;
 mod ids;
 mod locations;
 mod memory;
+#[cfg(all(test, feature = "loom"))]
+mod models;
 mod optimistic;
 mod retries;
 mod serial;
@@ -31,8 +33,3 @@ pub use optimistic::Optimistic;
 pub use serial::Serial;
 pub use strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy};
 pub use vm::{Change, Interrupt, View, Vm};
-
-#[cfg(feature = "loom")]
-pub(crate) mod models {
-    pub(crate) use super::{cell::Cell, charge::Charge};
-}

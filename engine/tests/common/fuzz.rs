@@ -65,7 +65,8 @@ impl SeededFuzz {
 
     /// Holds a block's first transaction until a second one has started.
     fn hold(&self, entry: EntryIndex) {
-        let Some((first, end)) = self.blocks.iter().find(|(first, end)| (*first..*end).contains(&entry.0)) else {
+        let Some((first, end)) = self.blocks.iter().find(|(first, end)| (*first..*end).contains(&entry.0))
+        else {
             return;
         };
         let mut started = self.started.lock().unwrap();

@@ -1,8 +1,6 @@
 //! A tiny machine of its own: programs over keys with scans, relative writes and resets.
 
-use citius_engine::scheduler::{
-    Change, EntryIndex, Interrupt, LocationId, View, Vm,
-};
+use citius_engine::scheduler::{Change, EntryIndex, Interrupt, LocationId, View, Vm};
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
@@ -171,7 +169,12 @@ impl Vm for Programs {
         Ok(())
     }
 
-    fn commit(&self, ledger: &mut Vec<i64>, entry: EntryIndex, output: Result<i64, i64>) -> Result<(), String> {
+    fn commit(
+        &self,
+        ledger: &mut Vec<i64>,
+        entry: EntryIndex,
+        output: Result<i64, i64>,
+    ) -> Result<(), String> {
         ledger.push(output.map_err(|acc| format!("{entry} refused at {acc}"))?);
         Ok(())
     }

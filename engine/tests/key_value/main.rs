@@ -117,7 +117,8 @@ fn programs_with_scans_equal_their_serial_run() {
             ));
             let got = run(&programs, &optimistic, pool, Some(fuzz));
             assert_eq!(
-                got, expected,
+                got,
+                expected,
                 "{} threads; replay with CITIUS_SEED={seed} CITIUS_CASES=1 cargo nextest run -p \
                  citius-engine --test key_value\n{programs:#?}",
                 pool.size()

@@ -29,6 +29,7 @@ mod transactions;
 
 use selection::Selection;
 use std::{
+    error::Error,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
     let mut is_ok = true;
     for suite in chosen {
         let verdict = match &folder {
-            Some(folder) => suite.run_in(folder),
+            Some(folder) => Some(suite.run_in(folder)),
             None if is_forced => Some(false),
             None => None,
         };
@@ -105,20 +106,22 @@ fn main() -> ExitCode {
 }
 
 impl Suite {
-    fn run_in(&self, folder: &Path) -> Option<bool> {
+    /// Whether all cases passed that were to run.
+    fn run_in(&self, folder: &Path) -> bool {
         let selection = Selection::from_environment(self.sampling);
         let start = Instant::now();
-        match (self.run)(&folder.join(self.archive), &selection) {
-            Ok(tally) => {
-                println!("{}: {selection}, {:.1} s", self.name, start.elapsed().as_secs_f64());
-                print!("{tally}");
-                Some(tally.is_ok())
-            }
+        let tally = match (self.run)(&folder.join(self.archive), &selection) {
+            Ok(tally) => tally,
             Err(error) => {
-                println!("{}: {error}", self.name);
-                Some(false)
+                println!("{}: {error}: {:?}", self.name, error.source());
+                return false;
             }
-        }
+        };
+        println!("{}: {selection}, {:.1} s", self.name, start.elapsed().as_secs_f64());
+        print!("{tally}");
+        // A suite that ran nothing has shown nothing, unless a case of another one was asked for.
+        let is_empty = tally.run() == 0 && !matches!(selection, Selection::Named(_));
+        tally.failures.is_empty() && !is_empty
     }
 }
 

@@ -71,9 +71,9 @@ impl Tally {
         }
     }
 
-    pub(crate) fn is_ok(&self) -> bool {
-        // A suite that ran nothing has shown nothing.
-        self.failures.is_empty() && self.passed > 0
+    /// Cases that were run.
+    pub(crate) fn run(&self) -> u64 {
+        self.passed + self.excepted.values().sum::<u64>() + self.failures.len() as u64
     }
 }
 
@@ -81,10 +81,10 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let excepted: u64 = self.excepted.values().sum();
         let skipped: u64 = self.skipped.values().sum();
-        let run = self.passed + excepted + self.failures.len() as u64;
         writeln!(
             f,
-            "  {run} run: {} passed, {excepted} excepted, {} failed; {skipped} skipped",
+            "  {} run: {} passed, {excepted} excepted, {} failed; {skipped} skipped",
+            self.run(),
             self.passed,
             self.failures.len()
         )?;

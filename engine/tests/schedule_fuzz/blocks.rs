@@ -58,7 +58,8 @@ struct Generator {
 pub fn case(seed: u64) -> Case {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let spec = *SPECS.choose(&mut rng).expect("specs");
-    let senders: Vec<Address> = (1..=rng.random_range(2..6u8)).map(|i| Address::repeat_byte(0xe0 + i)).collect();
+    let senders: Vec<Address> =
+        (1..=rng.random_range(2..6u8)).map(|i| Address::repeat_byte(0xe0 + i)).collect();
     let contracts: Vec<Address> =
         (1..=rng.random_range(1..5u8)).map(|i| Address::repeat_byte(0xc0 + i)).collect();
     let strangers = (1..4u8).map(|i| Address::repeat_byte(0xa0 + i));

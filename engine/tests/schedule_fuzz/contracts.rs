@@ -141,8 +141,7 @@ fn snippet(code: &mut Code, rng: &mut ChaCha8Rng, spec: SpecId, cast: &Cast, kin
         }
         16 => {
             // DELEGATECALL came with Homestead.
-            let opcode =
-                if spec.is_enabled_in(SpecId::HOMESTEAD) { op::DELEGATECALL } else { op::CALLCODE };
+            let opcode = if spec.is_enabled_in(SpecId::HOMESTEAD) { op::DELEGATECALL } else { op::CALLCODE };
             code.push(0).push(0).push(32).push(0);
             if opcode == op::CALLCODE {
                 code.push(0);

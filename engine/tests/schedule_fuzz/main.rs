@@ -42,7 +42,8 @@ fn difference(ours: &Answers, theirs: &Answers) -> Option<String> {
             (Ok(ours), Ok(theirs)) => (ours, theirs),
             (Err(ours), Err(theirs)) if ours == theirs => continue,
             _ => {
-                let brief = |answer: &Result<BlockOutcome, _>| answer.as_ref().map(|_| "fine").map_err(Clone::clone);
+                let brief =
+                    |answer: &Result<BlockOutcome, _>| answer.as_ref().map(|_| "fine").map_err(Clone::clone);
                 return Some(format!("block {index}: {:?} instead of {:?}", brief(ours), brief(theirs)));
             }
         };

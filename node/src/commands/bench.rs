@@ -6,7 +6,9 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use citius_engine::StrategyChoice;
-use citius_topology::{Check, MachineSource, Plan, ProfileSource, data_parallel_pool, resolve};
+use citius_topology::{
+    Check, MachineSource, PlacementReport, Plan, ProfileSource, data_parallel_pool, resolve,
+};
 
 /// The machine made ready to measure: plan, workers, and a pool for what is parallel by nature.
 pub(super) struct Bench {
@@ -33,11 +35,9 @@ impl Bench {
         // Before this thread is pinned: new threads inherit its place.
         let data_pool = data_parallel_pool(&plan).context("cannot start the pool for sender recovery")?;
         let executor = Executor::new(&plan).context("cannot start the workers")?;
-        if let Some(Check::Skipped { reason } | Check::Wrong { found: reason, .. }) =
-            executor.pin_caller().map(|report| report.core)
-        {
-            eprintln!("note: this thread is not where the plan wants it: {reason}");
-        }
+        let mut placements = executor.placements();
+        placements.extend(executor.pin_caller());
+        output::print(&placement_summary(&placements))?;
         Ok(Self { plan, executor, data_pool, strategy: args.strategy, repeat: args.repeat.get() })
     }
 
@@ -52,13 +52,32 @@ impl Bench {
     }
 }
 
+/// Whether the threads are where the plan says, and their memory too: what was verified, and why the rest was not.
+fn placement_summary(placements: &[PlacementReport]) -> String {
+    let describe = |what: &str, checks: Vec<&Check>| {
+        let verified = checks.iter().filter(|check| matches!(check, Check::Verified)).count();
+        let other = checks.iter().find_map(|check| match check {
+            Check::Verified => None,
+            Check::Skipped { reason } => Some(format!("; skipped: {reason}")),
+            Check::Wrong { expected, found } => Some(format!("; WRONG: {found} instead of {expected}")),
+        });
+        format!("{what} verified for {verified} of {} threads{}", checks.len(), other.unwrap_or_default())
+    };
+    if placements.is_empty() {
+        return "placement not checked: this plan pins no thread\n\n".into();
+    }
+    let cores = describe("core", placements.iter().map(|report| &report.core).collect());
+    let pages = describe("memory", placements.iter().map(|report| &report.pages).collect());
+    format!("{cores}; {pages}\n\n")
+}
+
 /// The plan in short: profile, why, and each worker's core.
 fn summary(plan: &Plan) -> String {
     let cores: Vec<String> = plan.workers.iter().map(|slot| slot.lane.core.to_string()).collect();
     let shared = plan.workers.iter().filter(|slot| slot.shared).count();
     let shared = if shared > 0 { format!(", {shared} of them on shared cores") } else { String::new() };
     format!(
-        "profile {} ({})\n{} threads{shared}; cores by worker: {}\n\n",
+        "profile {} ({})\n{} threads{shared}; cores by worker: {}\n",
         plan.profile.name,
         plan.profile.reason,
         cores.len(),
