@@ -343,7 +343,6 @@ impl<W: View<EvmStream>> EvmLocal<W> {
     }
 
     /// Runs revm, and turns its errors into outputs and interrupts; after success writes are collected.
-    #[expect(clippy::type_complexity, reason = "revm's result, taken apart")]
     fn run(
         &mut self,
         execute: impl FnOnce(

@@ -189,10 +189,4 @@ impl<V: Vm> Cell<V> {
             .find(|version| version.entry < entry && predicate(version.write()))
             .map(|version| version.entry)
     }
-
-    /// Whether any uncommitted version stands here.
-    #[cfg(test)]
-    pub(crate) fn is_settled(&self) -> bool {
-        self.versions.live().is_empty()
-    }
 }

@@ -2,7 +2,7 @@ use super::{
     cell::{Cell, Fold},
     ids::{EntryIndex, Incarnation, LocationId},
     locations::{Location, LocationTable},
-    vm::{Change, Interrupt, Vm},
+    vm::{Change, Interrupt, Scanned, Vm},
 };
 use crate::sync::Mutex;
 use smallvec::SmallVec;
@@ -33,7 +33,7 @@ pub(crate) struct Read<V: Vm> {
 #[derive(Debug)]
 pub(crate) struct Scan<V: Vm> {
     pub(crate) range: V::Range,
-    pub(crate) seen: Vec<(V::Key, V::Value)>,
+    pub(crate) seen: Scanned<V>,
 }
 
 impl<V: Vm> Memory<V> {
@@ -127,7 +127,7 @@ impl<V: Vm> Memory<V> {
         vm: &V,
         range: &V::Range,
         entry: EntryIndex,
-    ) -> Result<Vec<(V::Key, V::Value)>, Interrupt<V>> {
+    ) -> Result<Scanned<V>, Interrupt<V>> {
         for key in vm.base_range(range).map_err(Interrupt::Read)? {
             self.locate(&key, None)?;
         }

@@ -32,4 +32,4 @@ pub use ids::{EntryIndex, Incarnation, LocationId, ReadId};
 pub use optimistic::Optimistic;
 pub use serial::Serial;
 pub use strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy};
-pub use vm::{Change, Interrupt, View, Vm};
+pub use vm::{Change, Interrupt, Scanned, View, Vm};

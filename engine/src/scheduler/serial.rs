@@ -1,7 +1,7 @@
 use super::{
     ids::{EntryIndex, LocationId, ReadId},
     strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, panic_message},
-    vm::{Change, Interrupt, View, Vm},
+    vm::{Change, Interrupt, Scanned, View, Vm},
 };
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ use std::{
 
 /// Runs entry after entry on the calling thread: the obvious twin, and the faster one for small blocks.
 pub struct Serial<V: Vm> {
-    locals: Arc<Mutex<Vec<V::Local<SerialView<V>>>>>,
+    locals: Arc<Locals<V>>,
 }
 
 /// The state of a serial run: one current value a location.
@@ -41,6 +41,8 @@ struct SerialStream<V: Vm> {
     limit_bytes: usize,
 }
 
+type Locals<V> = Mutex<Vec<<V as Vm>::Local<SerialView<V>>>>;
+
 type Tables<V> = (HashTable<u32>, Vec<Location<V>>);
 
 struct Location<V: Vm> {
@@ -59,7 +61,7 @@ struct SerialRun<V: Vm> {
     submitted: AtomicU32,
     state: Mutex<SerialState<V>>,
     stop: Mutex<Option<Stop<V>>>,
-    locals: Arc<Mutex<Vec<V::Local<SerialView<V>>>>>,
+    locals: Arc<Locals<V>>,
 }
 
 struct SerialState<V: Vm> {
@@ -372,7 +374,7 @@ impl<V: Vm> View<V> for SerialView<V> {
         self.reads[read.0 as usize]
     }
 
-    fn scan(&mut self, range: V::Range) -> Result<Vec<(V::Key, V::Value)>, Interrupt<V>> {
+    fn scan(&mut self, range: V::Range) -> Result<Scanned<V>, Interrupt<V>> {
         let stream = self.stream();
         for key in stream.vm.base_range(&range).map_err(Interrupt::Read)? {
             stream.locate(key, None)?;

@@ -2,7 +2,7 @@ use super::{
     ids::{EntryIndex, LocationId, ReadId},
     memory::{Read, Scan},
     optimistic::Core,
-    vm::{Interrupt, View, Vm},
+    vm::{Interrupt, Scanned, View, Vm},
 };
 use std::{cell::Cell, sync::Arc};
 
@@ -86,7 +86,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
         self.reads[read.0 as usize].location
     }
 
-    fn scan(&mut self, range: V::Range) -> Result<Vec<(V::Key, V::Value)>, Interrupt<V>> {
+    fn scan(&mut self, range: V::Range) -> Result<Scanned<V>, Interrupt<V>> {
         let core = self.core();
         // First the mark, then the look: a write that the look misses finds the mark.
         core.memory.add_range_reader(range.clone(), self.entry);

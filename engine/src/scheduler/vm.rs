@@ -148,6 +148,9 @@ pub struct Change<V: Vm> {
     pub was_reset: bool,
 }
 
+/// What a scan showed: keys and values of all visible locations of a range.
+pub type Scanned<V> = Vec<(<V as Vm>::Key, <V as Vm>::Value)>;
+
 /// What one execution sees of the state.
 pub trait View<V: Vm>: Send {
     /// Whether observations are used at all; where not, their computation can be left out.
@@ -163,7 +166,7 @@ pub trait View<V: Vm>: Send {
     fn location(&self, read: ReadId) -> LocationId;
 
     /// Reads all visible locations of a range, exactly, in no particular order.
-    fn scan(&mut self, range: V::Range) -> Result<Vec<(V::Key, V::Value)>, Interrupt<V>>;
+    fn scan(&mut self, range: V::Range) -> Result<Scanned<V>, Interrupt<V>>;
 
     /// The id of a location that may never be read.
     fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>>;

@@ -10,22 +10,22 @@ use std::{
 
 /// How much the fuzzer does, in percent of its chances.
 #[derive(Debug, Clone, Copy)]
-pub struct Rates {
-    pub delay_percent: u64,
-    pub abort_percent: u64,
-    pub replay_percent: u64,
+pub(crate) struct Rates {
+    pub(crate) delay_percent: u64,
+    pub(crate) abort_percent: u64,
+    pub(crate) replay_percent: u64,
 }
 
 impl Rates {
     /// Rates drawn from a seed, none of them zero for long.
-    pub fn from_seed(seed: u64) -> Self {
+    pub(crate) fn from_seed(seed: u64) -> Self {
         let pick = |salt: u64, bound: u64| hash((seed, salt, "rates")) % bound;
         Self { delay_percent: pick(1, 60), abort_percent: pick(2, 40), replay_percent: pick(3, 15) }
     }
 }
 
 /// Delays, aborts and replays that depend on nothing but the seed and the entry.
-pub struct SeededFuzz {
+pub(crate) struct SeededFuzz {
     seed: u64,
     rates: Rates,
     /// First transaction of a block -> its last; the first is held until a second of the block has started.
@@ -37,7 +37,7 @@ pub struct SeededFuzz {
 
 impl SeededFuzz {
     /// `blocks`: the first and one past the last transaction entry of each block of the stream.
-    pub fn new(seed: u64, rates: Rates, blocks: Vec<(u32, u32)>, holds_first: bool) -> Self {
+    pub(crate) fn new(seed: u64, rates: Rates, blocks: Vec<(u32, u32)>, holds_first: bool) -> Self {
         Self {
             seed,
             rates,
@@ -93,7 +93,7 @@ impl ScheduleFuzz for SeededFuzz {
 
     fn after_read(&self, entry: EntryIndex) {
         let dice = self.dice("read", entry, 0);
-        if dice % 4 == 0 {
+        if dice.is_multiple_of(4) {
             self.delay(dice / 4);
         }
     }
@@ -108,19 +108,19 @@ impl ScheduleFuzz for SeededFuzz {
 }
 
 /// A hash that is the same in every process.
-pub fn hash(value: impl Hash) -> u64 {
+pub(crate) fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
 }
 
 /// The seed to begin with: `CITIUS_SEED` if set, else a fixed one.
-pub fn first_seed() -> u64 {
+pub(crate) fn first_seed() -> u64 {
     std::env::var("CITIUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
 /// How many cases to run: `CITIUS_CASES`, or `long` with `CITIUS_LONG` set, or `short`.
-pub fn cases(short: u64, long: u64) -> u64 {
+pub(crate) fn cases(short: u64, long: u64) -> u64 {
     let given = std::env::var("CITIUS_CASES").ok().and_then(|cases| cases.parse().ok());
     given.unwrap_or(if std::env::var_os("CITIUS_LONG").is_some() { long } else { short })
 }

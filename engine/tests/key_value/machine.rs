@@ -9,7 +9,7 @@ use std::{
 
 /// A location: a plain key, a group, or a child of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Key {
+pub(crate) enum Key {
     Plain(u8),
     Group(u8),
     Child(u8, u8),
@@ -17,7 +17,7 @@ pub enum Key {
 
 /// What an entry does to a location.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Write {
+pub(crate) enum Write {
     Set(Option<i64>),
     /// Relative: adds to what stands there; nothing counts as zero.
     Add(i64),
@@ -27,7 +27,7 @@ pub enum Write {
 
 /// What an entry learnt of a value.
 #[derive(Debug, PartialEq)]
-pub enum Seen {
+pub(crate) enum Seen {
     Exactly(Option<i64>),
     AtLeast(i64),
     Below(i64),
@@ -35,7 +35,7 @@ pub enum Seen {
 
 /// One instruction. Every one mixes what it learns into an accumulator that is the entry's output.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Op {
+pub(crate) enum Op {
     Read(Key),
     Write(Key),
     Delete(Key),
@@ -50,22 +50,22 @@ pub enum Op {
 
 /// A stream of programs: segments of entries over a base state.
 #[derive(Debug)]
-pub struct Programs {
-    pub base: BTreeMap<Key, i64>,
-    pub entries: Vec<Vec<Op>>,
+pub(crate) struct Programs {
+    pub(crate) base: BTreeMap<Key, i64>,
+    pub(crate) entries: Vec<Vec<Op>>,
     /// First entries of the segments, and the end.
-    pub bounds: Vec<u32>,
-    pub sealed: Mutex<Vec<Sealed>>,
+    pub(crate) bounds: Vec<u32>,
+    pub(crate) sealed: Mutex<Vec<Sealed>>,
 }
 
 /// A sealed segment: outputs in order, and what changed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sealed {
-    pub outputs: Vec<i64>,
-    pub changes: Vec<(Key, Option<i64>, Option<i64>)>,
+pub(crate) struct Sealed {
+    pub(crate) outputs: Vec<i64>,
+    pub(crate) changes: Vec<(Key, Option<i64>, Option<i64>)>,
 }
 
-pub struct Local<W> {
+pub(crate) struct Local<W> {
     view: W,
 }
 

@@ -85,15 +85,11 @@ impl Case {
             ..Header::default()
         };
         let mut case = Self {
-            chain: ChainSpec::with_all_forks_until(1, spec).without_block_rewards(),
+            chain: ChainSpec::with_all_forks_until(1, spec),
             spec,
             state: MemoryState::complete(),
             block: Block { header, ..Block::default() },
         };
-        if !is(SpecId::MERGE) {
-            // The oracle always pays them.
-            case.chain = ChainSpec::with_all_forks_until(1, spec);
-        }
         for address in [ALICE, BOB, CAROL] {
             case = case.with_balance(address, RICH);
         }

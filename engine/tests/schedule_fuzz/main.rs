@@ -5,7 +5,6 @@ mod contracts;
 #[path = "../common/fuzz.rs"]
 mod fuzz;
 #[path = "../common/oracle.rs"]
-#[expect(dead_code, reason = "other suites use more of it")]
 mod oracle;
 
 use blocks::{Case, case};
