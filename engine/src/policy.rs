@@ -83,10 +83,14 @@ pub(crate) fn decide(choice: StrategyChoice, block: &Block, threads: usize, ahea
     if count < 2 {
         return serial(format!("{count} transactions"));
     }
+    // A gas limit says little of a plain transfer: wallets set what they like. Without call data there is hardly
+    // ever code to run.
     let call_gas: u64 = block
         .transactions
         .iter()
-        .map(|transaction| transaction.env().gas_limit.saturating_sub(21_000))
+        .map(|transaction| transaction.env())
+        .filter(|env| !env.data.is_empty())
+        .map(|env| env.gas_limit.saturating_sub(21_000))
         .fold(0, u64::saturating_add);
     let per_transaction = call_gas / count as u64;
     if per_transaction < CALL_GAS_PER_TRANSACTION_MIN {
@@ -109,7 +113,8 @@ mod tests {
     use revm::context::TxEnv;
 
     fn block(count: usize, gas_limit: u64) -> Block {
-        let transaction = Transaction::new(TxEnv { gas_limit, ..TxEnv::default() }, B256::ZERO);
+        let data = [1, 2, 3, 4].into();
+        let transaction = Transaction::new(TxEnv { gas_limit, data, ..TxEnv::default() }, B256::ZERO);
         Block { transactions: vec![transaction; count], ..Block::default() }
     }
 

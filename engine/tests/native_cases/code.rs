@@ -59,7 +59,7 @@ impl Code {
     }
 
     /// Calls with a value and one word of input; leaves the success on the stack. What it returns is in memory
-    /// at 0.
+    /// at 0. (The gas is a number: before EIP-150 a call with all of it fails.)
     pub(crate) fn call(self, to: Address, value: u64, input: Option<u64>) -> Self {
         let input_length = if input.is_some() { 32 } else { 0 };
         self.push(input.unwrap_or_default())
@@ -71,7 +71,7 @@ impl Code {
             .push(64)
             .push(value)
             .push_address(to)
-            .op(op::GAS)
+            .push(100_000)
             .op(op::CALL)
     }
 

@@ -8,7 +8,7 @@ use crate::{
 use alloy_eips::eip4895::Withdrawal;
 use alloy_primitives::{Address, Bytes};
 use citius_state::Account;
-use revm::{bytecode::opcode as op, context::TxEnv, primitives::hardfork::SpecId};
+use revm::{bytecode::opcode as op, primitives::hardfork::SpecId};
 
 /// Exists and is empty: left over from before EIP-161.
 const HUSK: Address = Address::repeat_byte(0x40);
@@ -115,18 +115,6 @@ fn before_spurious_dragon_touched_accounts_exist() {
     }
 }
 
-#[test]
-fn before_spurious_dragon_a_miner_without_fees_exists() {
-    let free = |from| TxEnv { gas_price: 0, ..pay(from, 0, CAROL, 1) };
-    for (spec, exists) in [(SpecId::TANGERINE, true), (SpecId::BYZANTIUM, false)] {
-        let mut case = Case::new(spec).with(free(ALICE)).with(free(BOB));
-        case.block.header.beneficiary = NOBODY;
-        let done = case.executes();
-        // The reward of the block makes it exist either way.
-        assert!(done.account(NOBODY).is_some(), "{spec:?} {exists}");
-    }
-}
-
 /// Pays 5 wei to the husk unless its slot 0 was set by a call with data.
 fn pays_unless_switched() -> Bytes {
     let switch = Code::new().push(1).store(0).op(op::STOP);
@@ -167,14 +155,23 @@ fn touches_unless_switched() -> Bytes {
 
 #[test]
 fn a_touch_sweeps_even_if_it_was_first_executed_after_a_sweep_that_never_came() {
-    for through_a_contract in [false, true] {
-        let case = husk(SpecId::SHANGHAI)
-            .with_contract(SWITCH, 0, touches_unless_switched())
-            .with_contract(CALLER, 0, toucher(HUSK))
-            .with(ask(ALICE, 0, SWITCH, 1))
-            .with(call(BOB, 0, SWITCH))
-            .with(call(CAROL, 0, if through_a_contract { CALLER } else { HUSK }));
-        assert_eq!(case.executes().account(HUSK), None);
-        case.check_in_order(&[1, 2, 0]);
-    }
+    let case = husk(SpecId::SHANGHAI)
+        .with_contract(SWITCH, 0, touches_unless_switched())
+        .with(ask(ALICE, 0, SWITCH, 1))
+        .with(call(BOB, 0, SWITCH))
+        .with(call(CAROL, 0, HUSK));
+    assert_eq!(case.executes().account(HUSK), None);
+    case.check_in_order(&[1, 2, 0]);
+}
+
+#[test]
+fn a_call_sweeps_even_if_it_was_first_executed_after_a_sweep_that_never_came() {
+    let case = husk(SpecId::SHANGHAI)
+        .with_contract(SWITCH, 0, touches_unless_switched())
+        .with_contract(CALLER, 0, toucher(HUSK))
+        .with(ask(ALICE, 0, SWITCH, 1))
+        .with(call(BOB, 0, SWITCH))
+        .with(call(CAROL, 0, CALLER));
+    assert_eq!(case.executes().account(HUSK), None);
+    case.check_in_order(&[1, 2, 0]);
 }

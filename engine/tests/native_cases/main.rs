@@ -2,12 +2,12 @@
 //! times over, in parallel with the last transaction first, and by the oracle. All must agree, and the state
 //! after must be what the rule says.
 
-//beneficiary
+mod beneficiary;
 mod case;
 //chains
 mod code;
 mod creation;
-//delegation
+mod delegation;
 mod destruction;
 mod emptiness;
 #[path = "../common/oracle.rs"]
@@ -15,5 +15,5 @@ mod oracle;
 //protocol
 //refusals
 mod schedule;
-//senders
+mod senders;
 //streams
