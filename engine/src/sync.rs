@@ -1,6 +1,7 @@
 //! The one place where locks and atomics come from: std and parking_lot, or loom's models of them.
 //!
-//! Only what the models in `tests/models.rs` exercise goes through here: version chains, entries, the frontier.
+//! Only what the models in `scheduler/models` exercise goes through here: version chains, entries, the charge over
+//! the frontier.
 
 #[cfg(not(feature = "loom"))]
 mod imp {

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 /// One location's value: what is committed, what runs ahead of it, and who read it meanwhile.
 ///
 /// Reading at an entry folds the versions of earlier entries onto the committed value, so relative writes need
-/// no order among themselves. Invariants (checked by `tests/models.rs` and the schedule fuzzer):
+/// no order among themselves. Invariants (checked by the models and the schedule fuzzer):
 ///
 /// 1. `versions` is sorted by entry, one version an entry, all uncommitted.
 /// 2. `committed` is the fold of all committed writes, in order, onto the base value.

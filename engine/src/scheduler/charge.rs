@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 /// Makes one of many signalling threads do a piece of work, without locks and without lost signals.
 ///
 /// Whoever signals first is in charge and works; signals that arrive meanwhile make it look again. Others return
-/// at once. The model `no_signal_is_lost` in `tests/models.rs` checks both halves.
+/// at once. The models in `models/frontier.rs` check both halves.
 #[derive(Debug)]
 pub(crate) struct Charge {
     signals: AtomicUsize,

@@ -143,6 +143,7 @@ impl Case {
         }
     }
 
+    /// Executes the block serially, compares with the oracle and with all parallel ways.
     fn answer(&self) -> Result<BlockOutcome, ExecutionError> {
         let pool = |threads| WorkerPool::unpinned(NonZeroUsize::new(threads).unwrap()).unwrap();
         let serial = self.execute(&self.engine(&pool(1)), StrategyChoice::Serial, None);
@@ -185,7 +186,8 @@ impl Case {
         assert!(schedule.was_kept(), "transactions were not executed in order {order:?}");
     }
 
-    fn engine(&self, pool: &Arc<WorkerPool>) -> Engine {
+    /// An engine for the case's chain.
+    pub(crate) fn engine(&self, pool: &Arc<WorkerPool>) -> Engine {
         Engine::new(self.chain.clone(), Arc::clone(pool), EngineConfig::default())
     }
 
@@ -196,8 +198,17 @@ impl Case {
         fuzz: Option<Arc<dyn ScheduleFuzz>>,
     ) -> Result<BlockOutcome, ExecutionError> {
         let options = ExecuteOptions { strategy, fuzz, ..ExecuteOptions::default() };
-        let mut answer =
-            engine.execute_block(Arc::new(self.state.clone()), Arc::new(self.block.clone()), &options);
+        self.execute_with(engine, Arc::new(self.state.clone()), &options)
+    }
+
+    /// Executes the block once, on the state that a reader shows. Changes come sorted.
+    pub(crate) fn execute_with(
+        &self,
+        engine: &Engine,
+        reader: Arc<dyn StateReader>,
+        options: &ExecuteOptions,
+    ) -> Result<BlockOutcome, ExecutionError> {
+        let mut answer = engine.execute_block(reader, Arc::new(self.block.clone()), options);
         if let Ok(outcome) = &mut answer {
             outcome.changes.sort();
         }
@@ -205,7 +216,7 @@ impl Case {
     }
 
     /// Steps before the first transaction.
-    fn begin_steps(&self) -> u32 {
+    pub(crate) fn begin_steps(&self) -> u32 {
         [SpecId::CANCUN, SpecId::PRAGUE].map(|fork| u32::from(self.spec.is_enabled_in(fork))).iter().sum()
     }
 
@@ -261,7 +272,11 @@ impl Done {
     /// The code of an account, empty if it has none.
     pub(crate) fn code(&self, address: Address) -> Bytes {
         let account = self.account(address).unwrap_or_default();
-        if account.has_code() { self.after.code(account.code_hash).unwrap().original_bytes() } else { Bytes::new() }
+        if account.has_code() {
+            self.after.code(account.code_hash).unwrap().original_bytes()
+        } else {
+            Bytes::new()
+        }
     }
 
     pub(crate) fn slot(&self, address: Address, slot: u64) -> u64 {

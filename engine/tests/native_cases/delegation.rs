@@ -125,10 +125,8 @@ fn a_sender_that_delegates_itself_spends_two_nonces() {
 
 #[test]
 fn a_nonce_that_a_delegation_took_is_too_low() {
-    let error = case()
-        .with(delegate(BOB, 0, &[(ALICE, 0, COUNTER)]))
-        .with(pay(ALICE, 0, STRANGER, 1))
-        .is_refused();
+    let error =
+        case().with(delegate(BOB, 0, &[(ALICE, 0, COUNTER)])).with(pay(ALICE, 0, STRANGER, 1)).is_refused();
     let BlockError::InvalidTransaction { index: 1, error, .. } = error else { panic!("{error}") };
     assert_eq!(error, InvalidTransaction::NonceTooLow { tx: 0, state: 1 });
 }

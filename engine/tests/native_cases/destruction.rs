@@ -13,7 +13,12 @@ const READER: Address = Address::repeat_byte(0x4e);
 
 /// Returns its slot 1; given data, destroys itself in favour of its caller.
 fn mortal() -> Bytes {
-    Code::new().op(op::CALLDATASIZE).when(Code::new().ops(&[op::CALLER, op::SELFDESTRUCT])).load(1).return_top().bytes()
+    Code::new()
+        .op(op::CALLDATASIZE)
+        .when(Code::new().ops(&[op::CALLER, op::SELFDESTRUCT]))
+        .load(1)
+        .return_top()
+        .bytes()
 }
 
 /// The mortal's init code: sets slot 2.
@@ -165,7 +170,8 @@ fn after_cancun_an_older_contract_keeps_code_and_storage() {
 
 #[test]
 fn after_cancun_an_heir_of_itself_burns_its_ether_only_in_its_creating_transaction() {
-    let selfish = Code::new().op(op::CALLDATASIZE).when(Code::new().ops(&[op::ADDRESS, op::SELFDESTRUCT])).bytes();
+    let selfish =
+        Code::new().op(op::CALLDATASIZE).when(Code::new().ops(&[op::ADDRESS, op::SELFDESTRUCT])).bytes();
     let init = deploys(Code::new(), &selfish);
     let child = created_by(FACTORY, &init);
     let old = Address::repeat_byte(0x01);

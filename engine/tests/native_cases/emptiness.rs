@@ -27,10 +27,7 @@ fn husk(spec: SpecId) -> Case {
 
 #[test]
 fn touched_empty_accounts_vanish() {
-    let done = husk(SpecId::SPURIOUS_DRAGON)
-        .with(call(ALICE, 0, HUSK))
-        .with(call(BOB, 0, NOBODY))
-        .executes();
+    let done = husk(SpecId::SPURIOUS_DRAGON).with(call(ALICE, 0, HUSK)).with(call(BOB, 0, NOBODY)).executes();
     assert_eq!((done.account(HUSK), done.account(NOBODY)), (None, None));
     let change = done.outcome.changes.account(HUSK).unwrap();
     assert_eq!((change.before, change.after), (Some(Account::EMPTY), None));

@@ -4,7 +4,7 @@
 
 mod beneficiary;
 mod case;
-//chains
+mod chains;
 mod code;
 mod creation;
 mod delegation;
@@ -12,8 +12,8 @@ mod destruction;
 mod emptiness;
 #[path = "../common/oracle.rs"]
 mod oracle;
-//protocol
-//refusals
+mod protocol;
+mod refusals;
 mod schedule;
 mod senders;
-//streams
+mod streams;

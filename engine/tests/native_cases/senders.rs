@@ -40,7 +40,8 @@ fn lacks(fee: u64, balance: u64) -> InvalidTransaction {
 
 #[test]
 fn fifty_transactions_of_one_sender_follow_each_other() {
-    let case = (0..50).fold(Case::new(SpecId::CANCUN), |case, nonce| case.with(pay(ALICE, nonce, STRANGER, 3)));
+    let case =
+        (0..50).fold(Case::new(SpecId::CANCUN), |case, nonce| case.with(pay(ALICE, nonce, STRANGER, 3)));
     let done = case.executes();
     assert_eq!((done.balance(STRANGER), done.account(ALICE).unwrap().nonce), (150, 50));
     assert_eq!(done.balance(ALICE), RICH - 150 - 50 * FEE);
@@ -57,14 +58,16 @@ fn fifty_transactions_of_one_sender_count_to_fifty() {
 #[test]
 fn a_gap_in_a_long_chain_is_refused_where_it_is() {
     let nonces = (0..20).chain(21..30);
-    let case = nonces.fold(Case::new(SpecId::CANCUN), |case, nonce| case.with(pay(ALICE, nonce, STRANGER, 3)));
+    let case =
+        nonces.fold(Case::new(SpecId::CANCUN), |case, nonce| case.with(pay(ALICE, nonce, STRANGER, 3)));
     assert_eq!(invalid(case.is_refused()), (20, InvalidTransaction::NonceTooHigh { tx: 21, state: 20 }));
 }
 
 #[test]
 fn a_nonce_twice_in_a_long_chain_is_refused_where_it_is() {
     let nonces = (0..20).chain(19..30);
-    let case = nonces.fold(Case::new(SpecId::CANCUN), |case, nonce| case.with(pay(ALICE, nonce, STRANGER, 3)));
+    let case =
+        nonces.fold(Case::new(SpecId::CANCUN), |case, nonce| case.with(pay(ALICE, nonce, STRANGER, 3)));
     assert_eq!(invalid(case.is_refused()), (20, InvalidTransaction::NonceTooLow { tx: 19, state: 20 }));
 }
 
@@ -86,9 +89,8 @@ fn transactions_of_other_kinds_count_in_a_chain_too() {
 #[test]
 fn a_sender_funded_in_the_block_can_send() {
     // It does not exist before the block.
-    let case = Case::new(SpecId::CANCUN)
-        .with(pay(BOB, 0, STRANGER, 1))
-        .with(pay(ALICE, 0, POOR, 3 * FEE + 60));
+    let case =
+        Case::new(SpecId::CANCUN).with(pay(BOB, 0, STRANGER, 1)).with(pay(ALICE, 0, POOR, 3 * FEE + 60));
     let case = (0..3).fold(case, |case, nonce| case.with(pay(POOR, nonce, STRANGER, 20)));
     let done = case.executes();
     assert_eq!(done.balance(STRANGER), 61);

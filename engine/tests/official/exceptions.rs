@@ -28,6 +28,9 @@ pub(crate) struct Exception {
     archive: String,
     /// Parts of a case's name, all of which it contains.
     names: Vec<String>,
+    /// Parts of a case's name that it must not contain.
+    #[serde(default)]
+    unless: Vec<String>,
     /// Why it fails.
     pub(crate) reason: String,
     /// How many cases matched.
@@ -48,10 +51,10 @@ impl Exceptions {
 
     /// The exception that a case is, if it is one.
     pub(crate) fn find(&self, case: &str) -> Option<&Exception> {
-        let exception = self
-            .list
-            .iter()
-            .find(|exception| exception.names.iter().all(|part| case.contains(part.as_str())))?;
+        let exception = self.list.iter().find(|exception| {
+            exception.names.iter().all(|part| case.contains(part.as_str()))
+                && !exception.unless.iter().any(|part| case.contains(part.as_str()))
+        })?;
         exception.matched.fetch_add(1, Ordering::Relaxed);
         Some(exception)
     }

@@ -12,6 +12,7 @@
 
 mod archive;
 mod case;
+mod contracts;
 mod exceptions;
 mod fixture;
 mod machines;
@@ -52,7 +53,7 @@ const SUITES: [Suite; 5] = [
         sampling: 16,
         run: state::run,
     },
-    Suite { name: "legacy_state_tests_hold", archive: "LegacyTests.tar.zst", sampling: 64, run: state::run },
+    Suite { name: "legacy_state_tests_hold", archive: "LegacyTests.tar.zst", sampling: 24, run: state::run },
     Suite { name: "pectra_state_tests_hold", archive: "eest-pectra.tar.zst", sampling: 8, run: state::run },
     Suite { name: "osaka_state_tests_hold", archive: "eest-osaka.tar.zst", sampling: 8, run: state::run },
     Suite {

@@ -3,9 +3,13 @@ use crate::{
     machines::{Machines, Rules, THREADS, optimistic, serial},
     neighbours::surround,
     oracle::oracle_block,
+    selection::seed,
 };
-use citius_engine::{BlockOutcome, ExecuteOptions, ExecutionError};
-use std::{fmt::Debug, sync::Arc};
+use citius_engine::{
+    BlockOutcome, ExecuteOptions, ExecutionError,
+    scheduler::{EntryIndex, Incarnation, ScheduleFuzz},
+};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 /// Executes a case inside a block of neighbours: the oracle, serially and in parallel must agree on everything.
 ///
@@ -31,7 +35,9 @@ pub(crate) fn check(case: &Case, machines: &mut Machines) -> Result<&'static str
     };
     let one = run(serial());
     for threads in THREADS {
-        let many = run(optimistic(threads));
+        let fuzz: Option<Arc<dyn ScheduleFuzz>> =
+            (threads > 2).then(|| Arc::new(Overlap { seed: seed(&case.name) }) as Arc<dyn ScheduleFuzz>);
+        let many = run(ExecuteOptions { fuzz, ..optimistic(threads) });
         agree(&one, &many).map_err(|reason| format!("{threads} threads against one: {reason}"))?;
     }
     match (&one, expected) {
@@ -48,6 +54,24 @@ pub(crate) fn check(case: &Case, machines: &mut Machines) -> Result<&'static str
     }
 }
 
+/// Lets workers start together on transactions of a block that is too small for them: whoever takes one sleeps for
+/// a moment first, while the others take more.
+struct Overlap {
+    seed: u64,
+}
+
+/// No longer sleep, in microseconds.
+const SLEEP_US_MAX: u64 = 150;
+
+impl ScheduleFuzz for Overlap {
+    fn before_execute(&self, entry: EntryIndex, incarnation: Incarnation, is_transaction: bool) {
+        if is_transaction && incarnation.0 == 0 {
+            let dice = self.seed.rotate_left(entry.0 * 7);
+            std::thread::sleep(Duration::from_micros(dice % SLEEP_US_MAX));
+        }
+    }
+}
+
 /// Compares two answers, all but their metrics.
 fn agree(
     one: &Result<BlockOutcome, ExecutionError>,
@@ -58,6 +82,7 @@ fn agree(
         (one, many) => return equal("verdict", &one.as_ref().err(), &many.as_ref().err()),
     };
     for (index, (one, many)) in one.transactions.iter().zip(&many.transactions).enumerate() {
+        equal(&format!("result of transaction {index}"), &one.result, &many.result)?;
         equal(&format!("transaction {index}"), one, many)?;
     }
     equal("number of transactions", &one.transactions.len(), &many.transactions.len())?;

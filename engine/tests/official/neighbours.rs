@@ -1,12 +1,15 @@
 //! Blocks around a case: transactions that write what it reads and read what it writes.
 
-use crate::{case::Case, machines::CHAIN_ID, root::is_unreachable, selection::seed};
+use crate::{
+    case::Case,
+    contracts::{Observer, SHORT_CONTRACT, deploy_all, short_life},
+    machines::CHAIN_ID,
+    root::is_unreachable,
+    selection::seed,
+};
 use alloy_eips::{
-    eip2935::{HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE},
-    eip4788::{BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CODE},
     eip4895::Withdrawal,
-    eip7002::{WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, WITHDRAWAL_REQUEST_PREDEPLOY_CODE},
-    eip7251::{CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, CONSOLIDATION_REQUEST_PREDEPLOY_CODE},
+    eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS,
     eip7702::{Authorization, RecoveredAuthority, RecoveredAuthorization},
 };
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
@@ -15,7 +18,6 @@ use citius_state::{Account, MemoryState, StateReader};
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use revm::{
-    bytecode::Bytecode,
     context::{Transaction as _, TxEnv, either::Either},
     primitives::hardfork::SpecId,
 };
@@ -27,8 +29,8 @@ const SENDERS: usize = 4;
 const GAS_MAX: u64 = 100_000_000;
 /// Longest call data that is copied from the case.
 const DATA_BYTES_MAX: usize = 4096;
-/// Most words that the observer is asked about: each writes a slot.
-const OBSERVED_MAX: usize = 10;
+/// Most accounts that an observer is asked about at once.
+const OBSERVED_MAX: usize = 8;
 
 /// A block with the case's transaction in its midst, and the state before it. The same for the same case.
 pub(crate) fn surround(case: &Case, transaction: &Transaction) -> (MemoryState, Block) {
@@ -97,10 +99,9 @@ impl<'a> Mixer<'a> {
             let balance = U256::from(1) << 140;
             state.set_account(own_sender(index), Account { balance, ..Account::EMPTY });
         }
-        deploy(&mut state, observer(), &observer_code(case.spec));
         let is_own = coinbase != env.caller && !has_code(&coinbase);
         let nonce = case.state.account(coinbase).ok().flatten().unwrap_or_default().nonce;
-        deploy_system_contracts(&mut state, case.spec);
+        deploy_all(&mut state, case.spec);
         Self {
             case,
             env,
@@ -171,7 +172,7 @@ impl<'a> Mixer<'a> {
             3..6 => self.add_call(),
             6..8 => self.add_observation(),
             8 => self.add_coinbase_payment(),
-            9 => self.add_short_life(),
+            9 => self.add_creation(),
             10 if self.since(SpecId::PRAGUE) => self.add_delegation(),
             10 if self.since(SpecId::CANCUN) => self.add_blobs(),
             11 if self.since(SpecId::PRAGUE) => self.add_request(),
@@ -198,13 +199,14 @@ impl<'a> Mixer<'a> {
         self.push(env);
     }
 
-    /// Asks the observer about some of the accounts.
+    /// Asks an observer about some of the accounts.
     fn add_observation(&mut self) {
+        let observer = *Observer::all(self.case.spec).choose(&mut self.rng).unwrap_or(&Observer::Balance);
         let count = self.targets.len().min(OBSERVED_MAX);
         let seen: Vec<Address> = self.targets.choose_multiple(&mut self.rng, count).copied().collect();
         let data: Vec<u8> = seen.iter().flat_map(|address| address.into_word().0).collect();
-        let gas = 40_000 * count as u64;
-        let env = self.own(TxKind::Call(observer()), U256::ZERO, data.into(), gas);
+        let to = TxKind::Call(observer.address());
+        let env = self.own(to, U256::ZERO, data.into(), observer.gas() * count as u64);
         self.push(env);
     }
 
@@ -229,13 +231,14 @@ impl<'a> Mixer<'a> {
         }
     }
 
-    /// Creates a contract that destroys itself at once in favour of a target.
-    fn add_short_life(&mut self) {
-        let mut code = vec![0x73];
-        code.extend(self.target());
-        code.push(0xff);
+    /// Creates a contract that stays and is a target from now on, or one that destroys itself at once.
+    fn add_creation(&mut self) {
+        let stays = self.rng.random_bool(0.5);
+        let code = if stays { SHORT_CONTRACT.to_vec() } else { short_life(self.target()) };
         let value = self.value();
-        let env = self.own(TxKind::Create, value, code.into(), 100_000);
+        let env = self.own(TxKind::Create, value, code.into(), 150_000);
+        // It may be paid and observed before and after.
+        self.targets.extend([env.caller.create(env.nonce); 2]);
         self.push(env);
     }
 
@@ -315,16 +318,12 @@ fn make_reachable(state: &mut MemoryState, address: Address) {
 }
 
 /// An address of our own.
-fn own(name: &str) -> Address {
+pub(crate) fn own(name: &str) -> Address {
     Address::from_word(keccak256(format!("citius {name}")))
 }
 
 fn own_sender(index: usize) -> Address {
     own(&format!("sender {index}"))
-}
-
-fn observer() -> Address {
-    own("observer")
 }
 
 fn delegated() -> Address {
@@ -334,50 +333,4 @@ fn delegated() -> Address {
 /// An account that nothing but our transfers touches.
 fn untouched() -> Address {
     own("untouched")
-}
-
-/// For each word of its call data: the account's balance, code size and (where the fork has it) code hash, added
-/// to what the observer already holds at this place.
-fn observer_code(spec: SpecId) -> Vec<u8> {
-    let code_hash: &[u8] = if spec.is_enabled_in(SpecId::PETERSBURG) { &[0x81, 0x3f, 0x18] } else { &[] };
-    let mut code = vec![
-        0x60, 0x00, // PUSH1 0: the offset
-        0x5b, // JUMPDEST, at 2
-        0x36, 0x81, 0x10, // CALLDATASIZE DUP2 LT
-        0x60, 0x0a, 0x57, // PUSH1 10 JUMPI
-        0x00, // STOP
-        0x5b, // JUMPDEST, at 10
-        0x80, 0x35, // DUP1 CALLDATALOAD: the account
-        0x80, 0x31, // DUP1 BALANCE
-        0x81, 0x3b, 0x01, // DUP2 EXTCODESIZE ADD
-    ];
-    code.extend(code_hash); // DUP2 EXTCODEHASH XOR
-    code.extend([
-        0x82, 0x54, 0x01, // DUP3 SLOAD ADD
-        0x82, 0x55, // DUP3 SSTORE
-        0x50, // POP
-        0x60, 0x20, 0x01, // PUSH1 32 ADD
-        0x60, 0x02, 0x56, // PUSH1 2 JUMP
-    ]);
-    code
-}
-
-/// Puts code where none is yet.
-fn deploy(state: &mut MemoryState, address: Address, code: &[u8]) {
-    let account = state.account(address).ok().flatten().unwrap_or_default();
-    if !account.has_code() {
-        let code_hash = state.set_code(Bytecode::new_raw(code.to_vec().into()));
-        state.set_account(address, Account { code_hash, nonce: account.nonce.max(1), ..account });
-    }
-}
-
-fn deploy_system_contracts(state: &mut MemoryState, spec: SpecId) {
-    if spec.is_enabled_in(SpecId::CANCUN) {
-        deploy(state, BEACON_ROOTS_ADDRESS, &BEACON_ROOTS_CODE);
-    }
-    if spec.is_enabled_in(SpecId::PRAGUE) {
-        deploy(state, HISTORY_STORAGE_ADDRESS, &HISTORY_STORAGE_CODE);
-        deploy(state, WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, &WITHDRAWAL_REQUEST_PREDEPLOY_CODE);
-        deploy(state, CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, &CONSOLIDATION_REQUEST_PREDEPLOY_CODE);
-    }
 }

@@ -3,6 +3,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// Failures that are printed; beyond them only their number is.
 const FAILURES_SHOWN_MAX: usize = 100;
+/// Longest reason of a failure.
+const REASON_BYTES_MAX: usize = 1_000;
 
 /// Counts of one suite.
 #[derive(Debug, Default)]
@@ -40,7 +42,8 @@ impl Tally {
                     .push(format!("{name}: stale exception: passes, listed as: {}", exception.reason));
             }
             (Err(_), Some(exception)) => *self.excepted.entry(exception.reason.clone()).or_default() += 1,
-            (Err(reason), None) => {
+            (Err(mut reason), None) => {
+                reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
                 self.failures.push(format!("{name}: {reason}\n    replay with CITIUS_CASE='{name}'"));
             }
         }

@@ -6,7 +6,7 @@ use crate::{
         Incarnation,
         entry::{Entry, State},
     },
-    sync::{AtomicU32, Ordering},
+    sync::Mutex,
 };
 use loom::thread;
 use std::sync::Arc;
@@ -47,18 +47,19 @@ fn one_worker_claims_an_entry() {
     });
 }
 
-/// A worker reads a number that another one changes. Whichever way they meet, one of them finds out. A `finish`
-/// that overwrites the mark, or that is not followed by a look when it fails, leaves the stale read unnoticed.
+/// A worker reads a number that others change. Whichever way they meet, one of them finds out. A `finish` that
+/// overwrites the mark, or that is not followed by a look when it fails, leaves the stale read unnoticed. So does
+/// a number without a lock: `finish` clears a second mark without reading it, and only the lock orders the two.
 #[test]
 fn a_stale_read_is_found_by_its_reader_or_by_the_writer() {
     model(3, || {
         let entry = running();
-        let value = Arc::new(AtomicU32::new(0));
+        let value = Arc::new(Mutex::new(0));
         let writers: Vec<_> = (0..2)
             .map(|_| {
                 let (entry, value) = (Arc::clone(&entry), Arc::clone(&value));
                 thread::spawn(move || {
-                    value.fetch_add(1, Ordering::AcqRel);
+                    *value.lock() += 1;
                     // As the scheduler checks an entry that it tells of a write.
                     if entry.suspect() {
                         return;
@@ -69,15 +70,15 @@ fn a_stale_read_is_found_by_its_reader_or_by_the_writer() {
             })
             .collect();
 
-        let seen = value.load(Ordering::Acquire);
+        let seen = *value.lock();
         let mut finds_out = false;
         while !finds_out && !entry.finish(FIRST) {
-            finds_out = value.load(Ordering::Acquire) != seen;
+            finds_out = *value.lock() != seen;
         }
         for writer in writers {
             writer.join().unwrap();
         }
-        let is_stale = value.load(Ordering::Acquire) != seen;
+        let is_stale = *value.lock() != seen;
         let is_done = entry.status().0 == State::Done;
         assert!(!(is_stale && is_done), "a stale read counts as done");
     });

@@ -93,7 +93,8 @@ fn no_signal_is_lost() {
     check(None);
 }
 
-/// Whoever is in charge gives the charge up to execute the frontier's entry again.
+/// Whoever is in charge gives the charge up to execute the frontier's entry again. It must read the signals that it
+/// forgets: by a plain store it would not see, when it comes back, what they stood for.
 #[test]
 fn no_signal_is_lost_when_the_charge_is_given_up() {
     check(Some(1));

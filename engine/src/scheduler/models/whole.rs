@@ -7,15 +7,13 @@ use super::{
 use crate::{
     WorkerPool,
     scheduler::{Optimistic, Run, RunSettings, Serial, Strategy},
+    sync::{AtomicUsize, Ordering},
 };
 use loom::thread;
 use std::{
     cell::Cell,
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 /// How often a thread looks for work before it leaves, found or not. A model must end in every schedule.
@@ -23,7 +21,7 @@ const LOOKS_MAX: u32 = 8;
 /// Of a coroutine, in words.
 const STACK_SIZE: usize = 1 << 15;
 
-/// How often something happened in any schedule: a model in which nothing goes wrong shows nothing.
+/// How often something happened in all schedules: a model in which nothing goes wrong shows nothing.
 #[derive(Debug, Default)]
 struct Seen {
     aborts: AtomicU64,
@@ -48,19 +46,16 @@ fn check(preemptions_max: usize, entries: &'static [Op]) -> Arc<Seen> {
         let vm = Programs::new(entries);
         let run = Optimistic::default().start(Arc::clone(&vm), RunSettings::new(Arc::clone(&pool)));
         run.submit(0, 1 << 20);
-        let drivers = [0; 2].map(|_| {
-            let run = Arc::clone(&run);
-            thread::Builder::new().stack_size(STACK_SIZE).spawn(move || drive(&*run)).unwrap()
-        });
-        for driver in drivers {
+        let looks = Arc::new(AtomicUsize::new(0));
+        let driver = || {
+            let (run, looks) = (Arc::clone(&run), Arc::clone(&looks));
+            thread::Builder::new().stack_size(STACK_SIZE).spawn(move || drive(&*run, &looks)).unwrap()
+        };
+        for driver in [driver(), driver()] {
             driver.join().unwrap();
         }
-        // Both may have left while the other still worked. What one of them alone does not find is lost.
-        let last = {
-            let run = Arc::clone(&run);
-            thread::Builder::new().stack_size(STACK_SIZE).spawn(move || drive(&*run)).unwrap()
-        };
-        last.join().unwrap();
+        // Each may have left while the other still worked. What the last one does not find is lost.
+        driver().join().unwrap();
         assert!(run.stopped().is_none(), "{:?}", run.stopped());
         let metrics = run.metrics(0);
         total.aborts.fetch_add(metrics.aborts, Ordering::Relaxed);
@@ -71,12 +66,14 @@ fn check(preemptions_max: usize, entries: &'static [Op]) -> Arc<Seen> {
     seen
 }
 
-fn drive(run: &dyn Run<Programs>) {
-    let looks = Cell::new(0);
+/// `looks` is what loom sees of the atomics that it does not know: threads meet in it before they take an entry.
+fn drive(run: &dyn Run<Programs>, looks: &AtomicUsize) {
+    let own = Cell::new(0);
     // Leaving before it would sleep: the sleep is not modelled.
     run.drive(&|| {
-        looks.set(looks.get() + 1);
-        looks.get() > LOOKS_MAX
+        looks.fetch_add(1, Ordering::SeqCst);
+        own.set(own.get() + 1);
+        own.get() > LOOKS_MAX
     });
 }
 
@@ -86,6 +83,32 @@ fn take(sealed: &Mutex<Option<Sealed>>) -> Option<Sealed> {
 
 #[test]
 fn a_read_of_an_earlier_write_is_serial() {
-    let seen = check(2, &[Op::Next { of: 0, to: 0 }, Op::Next { of: 0, to: 0 }]);
+    let seen = check(3, &[Op::Next { of: 0, to: 0 }, Op::Next { of: 0, to: 0 }]);
+    assert!(seen.aborts.load(Ordering::Relaxed) > 0, "{seen:?}");
+}
+
+/// The last entry may find what it reads about to be computed again, and wait; with a fourth preemption, for an
+/// entry that is finished meanwhile.
+#[test]
+fn a_chain_of_reads_is_serial() {
+    let seen = check(4, &[Op::Next { of: 9, to: 0 }, Op::Next { of: 0, to: 1 }, Op::Next { of: 1, to: 2 }]);
+    assert!(seen.aborts.load(Ordering::Relaxed) > 0, "{seen:?}");
+    assert!(seen.waits.load(Ordering::Relaxed) > 0, "{seen:?}");
+}
+
+/// The second entry writes elsewhere when it runs again: its first write is withdrawn from under the third.
+#[test]
+fn a_write_that_moves_is_serial() {
+    let seen = check(
+        3,
+        &[Op::Next { of: 9, to: 0 }, Op::Fork { by: 0, same: 1, changed: 2 }, Op::Next { of: 1, to: 1 }],
+    );
+    assert!(seen.aborts.load(Ordering::Relaxed) > 1, "{seen:?}");
+}
+
+#[test]
+fn a_read_of_sums_is_serial() {
+    let seen =
+        check(3, &[Op::Add { to: 0, amount: 1 }, Op::Add { to: 0, amount: 10 }, Op::Next { of: 0, to: 0 }]);
     assert!(seen.aborts.load(Ordering::Relaxed) > 0, "{seen:?}");
 }

@@ -1,0 +1,168 @@
+//! Engines that share workers, workers that are too few or too many, and where threads come from.
+
+use crate::{
+    case::{ALICE, BOB, CAROL, Case, call, check_same, pay},
+    code::Code,
+    support::{COUNTER, STRANGER, check_usable, counter, expected, options, pool, run, small},
+};
+use alloy_primitives::Address;
+use citius_engine::{
+    BlockOutcome, Engine, EngineConfig, ExecuteOptions, StrategyChoice, WorkerPool, chain::ChainSpec,
+};
+use revm::{bytecode::opcode as op, context::TxEnv, primitives::hardfork::SpecId};
+use std::{num::NonZeroUsize, sync::Arc};
+
+const WITNESS: Address = Address::repeat_byte(0x31);
+const BLOCKS: u64 = 50;
+
+/// A block of some chain, whose id it stores; no two seeds give the same.
+fn block_of(chain_id: u64, spec: SpecId, seed: u64) -> Case {
+    let code = Code::new().op(op::CHAINID).push(seed).op(op::ADD).store(seed % 7).bytes();
+    let mut case = Case::new(spec).with_contract(COUNTER, 0, counter()).with_contract(WITNESS, 0, code);
+    case.chain = ChainSpec::with_all_forks_until(chain_id, spec);
+    for nonce in 0..2 + seed % 5 {
+        case = case
+            .with(call(ALICE, nonce, COUNTER))
+            .with(TxEnv { chain_id: Some(chain_id), ..call(BOB, nonce, WITNESS) })
+            .with(pay(CAROL, nonce, STRANGER, 1 + seed));
+    }
+    case
+}
+
+fn engine_on(pool: &Arc<WorkerPool>, case: &Case) -> Engine {
+    Engine::new(case.chain.clone(), Arc::clone(pool), EngineConfig::default())
+}
+
+/// What the blocks of a chain do, one after the other.
+fn all(engine: &Engine, cases: &[Case], strategy: StrategyChoice) -> Vec<BlockOutcome> {
+    cases.iter().map(|case| run(case, engine, &options(strategy)).unwrap()).collect()
+}
+
+fn check_all(ours: &[BlockOutcome], theirs: &[BlockOutcome], how: &str) {
+    assert_eq!(ours.len(), theirs.len());
+    for (index, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        check_same(ours, theirs, &format!("{how}, block {index}"));
+    }
+}
+
+#[test]
+fn two_chains_on_shared_workers_give_what_each_gives_alone() {
+    let chains = [(1, SpecId::CANCUN), (2, SpecId::BERLIN)]
+        .map(|(id, spec)| (0..BLOCKS).map(|seed| block_of(id, spec, seed)).collect::<Vec<_>>());
+    let alone = [0, 1].map(|index| {
+        let cases = &chains[index];
+        all(&engine_on(&pool(1), &cases[0]), cases, StrategyChoice::Serial)
+    });
+    for workers in [2, 4, 8] {
+        let pool = pool(workers);
+        let engines = [0, 1].map(|index| engine_on(&pool, &chains[index][0]));
+        std::thread::scope(|scope| {
+            for index in 0..2 {
+                let (engine, cases, alone) = (&engines[index], &chains[index], &alone[index]);
+                scope.spawn(move || {
+                    let together = all(engine, cases, StrategyChoice::Optimistic);
+                    check_all(&together, alone, &format!("chain {} on {workers} workers", index + 1));
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn one_engine_serves_several_threads_at_once() {
+    let cases: Vec<_> = (0..BLOCKS).map(|seed| block_of(1, SpecId::CANCUN, seed)).collect();
+    let alone = all(&engine_on(&pool(1), &cases[0]), &cases, StrategyChoice::Serial);
+    let engine = engine_on(&pool(4), &cases[0]);
+    std::thread::scope(|scope| {
+        for strategy in [StrategyChoice::Optimistic, StrategyChoice::Optimistic, StrategyChoice::Serial] {
+            let (engine, cases, alone) = (&engine, &cases, &alone);
+            scope.spawn(move || check_all(&all(engine, cases, strategy), alone, "shared engine"));
+        }
+    });
+}
+
+#[test]
+fn three_engines_share_one_worker() {
+    // The one worker is whoever calls: the pool has no thread of its own.
+    let pool = pool(1);
+    let cases = [1, 2, 3].map(|id| block_of(id, SpecId::CANCUN, id));
+    std::thread::scope(|scope| {
+        for case in &cases {
+            let engine = engine_on(&pool, case);
+            scope.spawn(move || {
+                let expected = expected(case);
+                for _ in 0..10 {
+                    let outcome = run(case, &engine, &options(StrategyChoice::Optimistic)).unwrap();
+                    assert_eq!((outcome.metrics.strategy, outcome.metrics.threads), ("optimistic", 1));
+                    check_same(&outcome, &expected, "one worker");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn more_workers_than_cores_give_the_same() {
+    let case = small();
+    let engine = engine_on(&pool(32), &case);
+    let expected = expected(&case);
+    for _ in 0..20 {
+        let outcome = run(&case, &engine, &options(StrategyChoice::Optimistic)).unwrap();
+        assert_eq!(outcome.metrics.threads, 32);
+        check_same(&outcome, &expected, "32 workers");
+    }
+}
+
+#[test]
+fn fewer_threads_than_workers_can_be_asked_for() {
+    let case = small();
+    let engine = engine_on(&pool(8), &case);
+    let expected = expected(&case);
+    for (wanted, got) in [(1, 1), (2, 2), (8, 8), (100, 8)] {
+        let threads = NonZeroUsize::new(wanted);
+        let options = ExecuteOptions { threads, ..options(StrategyChoice::Optimistic) };
+        let outcome = run(&case, &engine, &options).unwrap();
+        assert_eq!(outcome.metrics.threads, got);
+        check_same(&outcome, &expected, &format!("{wanted} threads"));
+    }
+}
+
+#[test]
+fn a_pool_outlives_its_engines_and_engines_keep_their_pool() {
+    let pool = pool(4);
+    for _ in 0..3 {
+        check_usable(&engine_on(&pool, &small()));
+    }
+    let engine = engine_on(&pool, &small());
+    drop(pool);
+    check_usable(&engine);
+}
+
+/// Threads of this process.
+#[cfg(target_os = "linux")]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_thread_is_made_for_a_block() {
+    let case = small();
+    let before = threads();
+    let pool = pool(8);
+    let engine = engine_on(&pool, &case);
+    // The caller is the eighth.
+    assert_eq!(threads(), before + 7);
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Auto] {
+        for _ in 0..50 {
+            run(&case, &engine, &options(strategy)).unwrap();
+            assert_eq!(threads(), before + 7);
+        }
+    }
+    drop(engine);
+    drop(pool);
+    // The kernel may take a moment to forget a thread that was joined.
+    while threads() > before {
+        std::thread::yield_now();
+    }
+}

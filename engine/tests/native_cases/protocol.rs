@@ -1,0 +1,284 @@
+//! What the protocol itself does to a block's state: rewards, withdrawals, the DAO's refund, system calls.
+
+use crate::{
+    case::{ALICE, BOB, CAROL, Case, MINER, RICH, call, pay},
+    code::Code,
+};
+use alloy_eips::{
+    eip2935::{HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE},
+    eip4788::{BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CODE, SYSTEM_ADDRESS},
+    eip4895::Withdrawal,
+    eip7002::{WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, WITHDRAWAL_REQUEST_PREDEPLOY_CODE},
+    eip7251::{CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, CONSOLIDATION_REQUEST_PREDEPLOY_CODE},
+};
+use alloy_evm::eth::dao_fork::{DAO_HARDFORK_ACCOUNTS, DAO_HARDFORK_BENEFICIARY};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, b256};
+use citius_engine::{
+    BlockError, Engine, EngineConfig, ExecuteOptions, Ommer, StrategyChoice, WorkerPool, chain::ChainSpec,
+};
+use citius_state::{Account, StateReader};
+use revm::{bytecode::opcode as op, context::TxEnv, primitives::hardfork::SpecId};
+use std::{num::NonZeroUsize, sync::Arc};
+
+const STRANGER: Address = Address::repeat_byte(0x57);
+const WITNESS: Address = Address::repeat_byte(0x31);
+const DEPOSITS: Address = Address::repeat_byte(0xde);
+const GWEI: u64 = 1_000_000_000;
+const ETHER: u64 = GWEI * GWEI;
+/// The first topic of a deposit contract's log ([EIP-6110](https://eips.ethereum.org/EIPS/eip-6110)).
+const DEPOSIT_TOPIC: B256 = b256!("649bbc62d0e31342afea4e5cd82d4049e7e1ee912fc0889aa790803be39038c5");
+
+#[test]
+fn withdrawals_pay_in_gwei_whoever_it_is() {
+    let withdrawal = |index, address, amount| Withdrawal { index, validator_index: index, address, amount };
+    let mut case = Case::new(SpecId::SHANGHAI)
+        .with_contract(WITNESS, 5, Bytes::from_static(&[op::STOP]))
+        .with(pay(ALICE, 0, STRANGER, 1))
+        .with(pay(BOB, 0, WITNESS, 0));
+    case.block.withdrawals = vec![
+        withdrawal(0, STRANGER, 3),
+        withdrawal(1, WITNESS, 2),
+        withdrawal(2, STRANGER, 4),
+        withdrawal(3, CAROL, 1),
+    ];
+    // What comes with withdrawals can not be spent in the block: that transaction is refused.
+    let refused = case.clone().with(pay(STRANGER, 0, ALICE, 1)).is_refused();
+    assert_eq!(refused.transaction_index(), Some(2));
+    // Nor does a block before Shanghai have any.
+    let mut early = case.clone();
+    early.chain = ChainSpec::with_all_forks_until(1, SpecId::MERGE);
+    early.spec = SpecId::MERGE;
+
+    case.block.transactions.truncate(1);
+    let done = case.executes();
+    assert_eq!(done.balance(STRANGER), 7 * GWEI + 1);
+    assert_eq!((done.balance(WITNESS), done.balance(CAROL)), (2 * GWEI + 5, RICH + GWEI));
+    assert_eq!(early.executes().balance(STRANGER), 1);
+}
+
+#[test]
+fn miners_and_ommers_are_rewarded_as_their_fork_says() {
+    let (uncle, aunt) = (Address::repeat_byte(0x71), Address::repeat_byte(0x72));
+    for (spec, base) in [(SpecId::FRONTIER, 5), (SpecId::BYZANTIUM, 3), (SpecId::LONDON, 2)] {
+        let mut case = Case::new(spec).with(pay(ALICE, 0, uncle, 1)).with(pay(BOB, 0, STRANGER, 1));
+        let base = base * ETHER;
+        case.block.ommers = vec![
+            Ommer::Known { beneficiary: uncle, number: 9 },
+            Ommer::Known { beneficiary: aunt, number: 8 },
+        ];
+        let done = case.executes();
+        assert_eq!((done.balance(uncle), done.balance(aunt)), (base / 8 * 7 + 1, base / 8 * 6), "{spec:?}");
+        let tip = if spec == SpecId::LONDON { 3 } else { 10 };
+        assert_eq!(done.balance(MINER), base + base / 32 * 2 + 42_000 * tip, "{spec:?}");
+    }
+    let mut merged = Case::new(SpecId::MERGE).with(pay(ALICE, 0, STRANGER, 1)).with(pay(BOB, 0, STRANGER, 1));
+    merged.block.header.beneficiary = uncle;
+    assert_eq!(merged.executes().balance(uncle), 42_000 * 3);
+}
+
+#[test]
+fn of_an_unknown_ommer_only_the_miner_is_paid() {
+    let mut case =
+        Case::new(SpecId::BYZANTIUM).with(pay(ALICE, 0, STRANGER, 1)).with(pay(BOB, 0, STRANGER, 1));
+    case.block.ommers = vec![Ommer::Unknown];
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+        let pool = WorkerPool::unpinned(NonZeroUsize::new(4).unwrap()).unwrap();
+        let engine = Engine::new(case.chain.clone(), pool, EngineConfig::default());
+        let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };
+        let outcome = engine
+            .execute_block(Arc::new(case.state.clone()), Arc::new(case.block.clone()), &options)
+            .unwrap();
+        let miner = outcome.changes.account(MINER).unwrap().after.unwrap();
+        assert_eq!(miner.balance, U256::from(3 * ETHER + 3 * ETHER / 32 + 420_000));
+        assert_eq!(outcome.changes.accounts.len(), 4);
+    }
+}
+
+#[test]
+fn the_dao_is_drained_into_its_refund_contract() {
+    let mut case = Case::new(SpecId::HOMESTEAD);
+    case.chain = ChainSpec::mainnet();
+    case.block.header.number = 1_920_000;
+    for (index, address) in DAO_HARDFORK_ACCOUNTS.into_iter().enumerate() {
+        // The first has nothing. All have a nonce, as contracts do: of accounts that have nothing else the oracle
+        // says that they end with the drain, which was so only after EIP-161.
+        let balance = U256::from(index * 1_000);
+        case = case.with_account(address, Account { balance, nonce: 1, ..Account::EMPTY });
+    }
+    let refund = Code::new().push(1).store(0).bytes();
+    let [first, second, .., last] = DAO_HARDFORK_ACCOUNTS;
+    let case = case
+        .with_contract(DAO_HARDFORK_BENEFICIARY, 77, refund)
+        .with(pay(ALICE, 0, second, 3))
+        .with(pay(BOB, 0, STRANGER, 1))
+        .with(pay(CAROL, 0, last, 4));
+    let sum = (0..116).sum::<u64>() * 1_000 + 7;
+    let done = case.executes();
+    for address in DAO_HARDFORK_ACCOUNTS {
+        assert_eq!(done.account(address), Some(Account { nonce: 1, ..Account::EMPTY }), "{address}");
+    }
+    assert_eq!(done.balance(DAO_HARDFORK_BENEFICIARY), 77 + sum);
+    assert_eq!(done.balance(MINER), 5 * ETHER + 63_000 * 10);
+    assert!(done.outcome.changes.account(first).is_none());
+
+    // A miner among them keeps the reward, which comes after; fees it got before are drained.
+    let mut inside = case.clone();
+    inside.block.header.beneficiary = second;
+    let done = inside.executes();
+    assert_eq!(done.balance(second), 5 * ETHER);
+    assert_eq!(done.balance(DAO_HARDFORK_BENEFICIARY), 77 + sum + 63_000 * 10);
+
+    // One block later nothing happens to them.
+    let mut later = case;
+    later.block.header.number += 1;
+    let done = later.executes();
+    assert_eq!((done.balance(last), done.balance(DAO_HARDFORK_BENEFICIARY)), (115_004, 77));
+}
+
+#[test]
+fn the_block_begins_with_its_parents_in_their_contracts() {
+    // Reads the parent's hash and the parent beacon block's root back from the contracts.
+    let witness = Code::new()
+        .call(HISTORY_STORAGE_ADDRESS, 0, Some(9))
+        .store(0)
+        .push(0)
+        .op(op::MLOAD)
+        .store(1)
+        .call(BEACON_ROOTS_ADDRESS, 0, Some(1_000))
+        .store(2)
+        .push(0)
+        .op(op::MLOAD)
+        .store(3)
+        .bytes();
+    let case = Case::new(SpecId::PRAGUE)
+        .with_contract(HISTORY_STORAGE_ADDRESS, 0, HISTORY_STORAGE_CODE.clone())
+        .with_contract(BEACON_ROOTS_ADDRESS, 0, BEACON_ROOTS_CODE.clone())
+        .with_contract(WITNESS, 0, witness)
+        .with(call(ALICE, 0, WITNESS))
+        .with(call(BOB, 0, WITNESS));
+    let hash = case.block.header.parent_hash;
+    let root = case.block.header.parent_beacon_block_root.unwrap();
+    let done = case.executes();
+    let read = |address, slot: u64| B256::from(done.after.storage(address, U256::from(slot)).unwrap());
+    assert_eq!((read(WITNESS, 1), read(WITNESS, 3)), (hash, root));
+    assert_eq!((done.slot(WITNESS, 0), done.slot(WITNESS, 2)), (1, 1));
+    assert_eq!(read(HISTORY_STORAGE_ADDRESS, 9), hash);
+    assert_eq!(
+        (done.slot(BEACON_ROOTS_ADDRESS, 1_000), read(BEACON_ROOTS_ADDRESS, 1_000 + 8_191)),
+        (1_000, root)
+    );
+    // The protocol's caller leaves no trace, nor do contracts that are not there.
+    assert_eq!(done.account(SYSTEM_ADDRESS), None);
+    assert_eq!(done.account(WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS), None);
+}
+
+/// The contracts whose requests end a block, and one that logs what it is given as deposits.
+fn with_request_contracts(case: Case) -> Case {
+    let logs = Code::new()
+        .ops(&[op::CALLDATASIZE, op::PUSH1, 0, op::DUP1, op::CALLDATACOPY])
+        .push_word(DEPOSIT_TOPIC.into())
+        .ops(&[op::CALLDATASIZE, op::PUSH1, 0, op::LOG1])
+        .bytes();
+    let mut case = case
+        .with_contract(WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, 0, WITHDRAWAL_REQUEST_PREDEPLOY_CODE.clone())
+        .with_contract(
+            CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,
+            0,
+            CONSOLIDATION_REQUEST_PREDEPLOY_CODE.clone(),
+        )
+        .with_contract(DEPOSITS, 0, logs);
+    case.chain = case.chain.with_deposit_contract(DEPOSITS);
+    case
+}
+
+/// A request to one of the contracts: 48 bytes of a key, and what follows.
+fn request(from: Address, nonce: u64, to: Address, key: u8, rest: &[u8]) -> TxEnv {
+    TxEnv { data: [&[key; 48], rest].concat().into(), value: U256::ONE, ..call(from, nonce, to) }
+}
+
+/// What the deposit contract logs: five byte strings, ABI encoded.
+fn deposit_log(seed: u8) -> Bytes {
+    let fields: [&[u8]; 5] = [&[seed; 48], &[seed + 1; 32], &[seed + 2; 8], &[seed + 3; 96], &[seed + 4; 8]];
+    let (mut heads, mut tails) = (Vec::new(), Vec::new());
+    for field in fields {
+        heads.extend(U256::from(160 + tails.len()).to_be_bytes::<32>());
+        tails.extend(U256::from(field.len()).to_be_bytes::<32>());
+        tails.extend(field);
+        tails.resize(tails.len().next_multiple_of(32), 0);
+    }
+    [heads, tails].concat().into()
+}
+
+fn deposit(from: Address, nonce: u64, seed: u8) -> TxEnv {
+    TxEnv { data: deposit_log(seed), ..call(from, nonce, DEPOSITS) }
+}
+
+#[test]
+fn requests_of_all_kinds_come_in_order() {
+    let done = with_request_contracts(Case::new(SpecId::PRAGUE))
+        .with(request(ALICE, 0, CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, 1, &[2; 48]))
+        .with(deposit(BOB, 0, 30))
+        .with(request(CAROL, 0, WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, 3, &7u64.to_be_bytes()))
+        .with(request(ALICE, 1, WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, 4, &8u64.to_be_bytes()))
+        .with(deposit(BOB, 1, 60))
+        .executes();
+    assert_eq!(done.statuses(), [true; 5]);
+    let deposited = |seed: u8| -> Vec<u8> {
+        let [key, credentials, amount, signature, index] = [0, 1, 2, 3, 4].map(|offset| seed + offset);
+        [vec![key; 48], vec![credentials; 32], vec![amount; 8], vec![signature; 96], vec![index; 8]].concat()
+    };
+    let withdrawn = |from: Address, key: u8, amount: u64| -> Vec<u8> {
+        [from.as_slice(), &[key; 48], &amount.to_le_bytes()].concat()
+    };
+    let expected: Vec<Bytes> = vec![
+        [vec![0], deposited(30), deposited(60)].concat().into(),
+        [vec![1], withdrawn(CAROL, 3, 7), withdrawn(ALICE, 4, 8)].concat().into(),
+        [[2].as_slice(), ALICE.as_slice(), &[1; 48], &[2; 48]].concat().into(),
+    ];
+    // The oracle has compared their hash already; this is what it is the hash of.
+    assert_eq!(done.outcome.requests.iter().cloned().collect::<Vec<_>>(), expected);
+    assert_ne!(done.outcome.requests.requests_hash(), alloy_eips::eip7685::EMPTY_REQUESTS_HASH);
+    assert_eq!(done.balance(WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS), 2);
+}
+
+#[test]
+fn requests_beyond_what_a_block_takes_wait_for_the_next() {
+    let senders = [ALICE, BOB, CAROL];
+    let case = (0..20).fold(with_request_contracts(Case::new(SpecId::PRAGUE)), |case, index: u64| {
+        let sender = senders[index as usize % 3];
+        // The sixteenth request and those after pay more: two wei are enough.
+        let env = request(sender, index / 3, WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, index as u8, &[0; 8]);
+        case.with(TxEnv { value: U256::from(2), ..env })
+    });
+    let done = case.executes();
+    assert_eq!(done.statuses(), [true; 20]);
+    let requests = &done.outcome.requests[0];
+    assert_eq!(requests.len(), 1 + 16 * 76);
+    for index in 0..16 {
+        let at = 1 + 76 * index;
+        assert_eq!(&requests[at..at + 20], senders[index % 3].as_slice());
+        assert_eq!(requests[at + 20], index as u8);
+    }
+    // Head and tail of the queue.
+    assert_eq!([2, 3].map(|slot| done.slot(WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, slot)), [16, 20]);
+}
+
+#[test]
+fn a_reverted_deposit_is_none_and_a_malformed_one_refuses_the_block() {
+    let short = TxEnv { data: deposit_log(9)[..500].to_vec().into(), ..deposit(ALICE, 0, 9) };
+    // Passes a deposit on, and reverts.
+    let fickle = Code::new()
+        .ops(&[op::CALLDATASIZE, op::PUSH1, 0, op::DUP1, op::CALLDATACOPY])
+        .ops(&[op::PUSH1, 0, op::DUP1, op::CALLDATASIZE, op::DUP2, op::DUP1])
+        .push_address(DEPOSITS)
+        .ops(&[op::GAS, op::CALL, op::PUSH1, 0, op::DUP1, op::REVERT])
+        .bytes();
+    let case = with_request_contracts(Case::new(SpecId::PRAGUE)).with_contract(WITNESS, 0, fickle);
+    let error = case.clone().with(deposit(BOB, 0, 5)).with(short.clone()).is_refused();
+    assert!(matches!(error, BlockError::DepositRequests { .. }), "{error}");
+
+    let fails = TxEnv { kind: TxKind::Call(WITNESS), ..short };
+    let done = case.with(deposit(BOB, 0, 5)).with(fails).executes();
+    assert_eq!(done.statuses(), [true, false]);
+    assert_eq!(done.outcome.requests[0].len(), 1 + 192);
+}
