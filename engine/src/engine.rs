@@ -206,8 +206,7 @@ impl BlockStream<'_> {
             limits: Limits { token: self.options.cancel.clone(), deadline: self.options.deadline },
             fuzz: self.options.fuzz.clone(),
             look_ahead_entries_max: engine.config.look_ahead_entries_max.max(1),
-            // About one location in 15,000 gas of real blocks, three in a plain transfer; limits exceed use.
-            expected_locations: usize::try_from(gas.min(header_gas(first)) / 10_000).unwrap_or(0).max(256),
+            expected_locations: expected_locations(gas.min(first.header.gas_limit)),
         };
         let vm = Arc::clone(&self.vm);
         self.run = Some(if decision.optimistic {
@@ -281,6 +280,8 @@ impl Drop for BlockStream<'_> {
     }
 }
 
-fn header_gas(block: &Block) -> u64 {
-    block.header.gas_limit
+/// Locations to expect in a block: about one in 15,000 gas of real blocks, three in a plain transfer; limits exceed
+/// use. Gas limits can be anything, so the guess is bounded; more locations only make the tables grow.
+fn expected_locations(gas: u64) -> usize {
+    usize::try_from(gas / 10_000).unwrap_or(usize::MAX).clamp(1 << 8, 1 << 16)
 }

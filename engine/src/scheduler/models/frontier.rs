@@ -30,6 +30,7 @@ struct Commits {
 type Task = (u32, Incarnation);
 
 impl Commits {
+    #[expect(clippy::arc_with_non_send_sync, reason = "loom's threads may share its cells: it watches them")]
     fn new(entries: u32, stale: Option<u32>) -> Arc<Self> {
         Arc::new(Self {
             entries: (0..entries).map(|_| Entry::new()).collect(),
