@@ -26,7 +26,9 @@ impl Charge {
         let mut seen = 1;
         loop {
             if let ControlFlow::Break(value) = work() {
-                self.signals.store(0, Ordering::Release);
+                // A swap, not a store: it takes part in the order of signals, so that who signals next sees what
+                // those before wrote.
+                self.signals.swap(0, Ordering::AcqRel);
                 return Some(value);
             }
             match self.signals.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire) {
