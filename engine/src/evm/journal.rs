@@ -3,7 +3,7 @@ use super::{
     observation::AccountObservation,
     stream::EvmStream,
 };
-use crate::scheduler::View;
+use crate::scheduler::{Interrupt, View};
 use alloy_primitives::{
     Address, B256, Log, U256,
     map::{AddressMap, AddressSet, HashSet},
@@ -31,7 +31,12 @@ use revm::{
 pub(crate) struct EvmJournal<W> {
     pub(crate) database: EvmDb<W>,
     pub(crate) inner: JournalInner<JournalEntry>,
+    /// Accounts asked for, so that calls notice a cancelled execution now and then.
+    asked: u32,
 }
+
+/// Accounts asked for between two looks at whether to stop.
+const ASKS_INTERVAL: u32 = 1 << 6;
 
 /// What a journal entry of an account says, copied out of the journal.
 struct Glance {
@@ -120,6 +125,15 @@ impl<W: View<EvmStream>> EvmJournal<W> {
         });
     }
 
+    /// Every call and creation asks for an account: one that branches for ever without a jump is noticed here.
+    fn stop_if_cancelled(&mut self) -> Result<(), Interrupted> {
+        self.asked = self.asked.wrapping_add(1);
+        if self.asked.is_multiple_of(ASKS_INTERVAL) && self.database.view.is_cancelled() {
+            return Err(Interrupted(Interrupt::Cancelled));
+        }
+        Ok(())
+    }
+
     /// Loads an account without learning anything of it.
     pub(crate) fn load_silently(
         &mut self,
@@ -171,7 +185,7 @@ impl<W: View<EvmStream>> JournalTr for EvmJournal<W> {
         Self: 'a;
 
     fn new(database: EvmDb<W>) -> Self {
-        Self { database, inner: JournalInner::new() }
+        Self { database, inner: JournalInner::new(), asked: 0 }
     }
 
     fn db_and_state(&self) -> (&EvmDb<W>, &EvmState) {
@@ -341,6 +355,7 @@ impl<W: View<EvmStream>> JournalTr for EvmJournal<W> {
         address: Address,
         skip_cold_load: bool,
     ) -> Result<StateLoad<Self::JournaledAccount<'_>>, JournalLoadError<Interrupted>> {
+        self.stop_if_cancelled()?;
         let is_cold =
             self.inner.load_account_mut_optional(&mut self.database, address, skip_cold_load)?.is_cold;
         self.learn_everything(address);
@@ -417,6 +432,7 @@ impl<W: View<EvmStream>> JournalTr for EvmJournal<W> {
         load_code: bool,
         skip_cold_load: bool,
     ) -> Result<AccountInfoLoad<'_>, JournalLoadError<Interrupted>> {
+        self.stop_if_cancelled()?;
         let spec = self.inner.cfg.spec;
         let load =
             self.inner.load_account_optional(&mut self.database, address, load_code, skip_cold_load)?;

@@ -50,12 +50,12 @@ const SUITES: [Suite; 5] = [
     Suite {
         name: "general_state_tests_hold",
         archive: "GeneralStateTests.tar.zst",
-        sampling: 16,
+        sampling: 8,
         run: state::run,
     },
-    Suite { name: "legacy_state_tests_hold", archive: "LegacyTests.tar.zst", sampling: 24, run: state::run },
-    Suite { name: "pectra_state_tests_hold", archive: "eest-pectra.tar.zst", sampling: 8, run: state::run },
-    Suite { name: "osaka_state_tests_hold", archive: "eest-osaka.tar.zst", sampling: 8, run: state::run },
+    Suite { name: "legacy_state_tests_hold", archive: "LegacyTests.tar.zst", sampling: 12, run: state::run },
+    Suite { name: "pectra_state_tests_hold", archive: "eest-pectra.tar.zst", sampling: 4, run: state::run },
+    Suite { name: "osaka_state_tests_hold", archive: "eest-osaka.tar.zst", sampling: 2, run: state::run },
     Suite {
         name: "transaction_tests_hold",
         archive: "TransactionTests.tar.zst",
