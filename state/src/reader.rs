@@ -15,7 +15,7 @@ pub trait StateReader: Send + Sync {
     /// The account at `address`, or `None` if it does not exist.
     fn account(&self, address: Address) -> Result<Option<Account>, ReadError>;
 
-    /// The value of a storage slot; zero if it was never written. Asked only of accounts that exist.
+    /// The value of a storage slot; zero if it was never written, or if the account does not exist here.
     fn storage(&self, address: Address, slot: U256) -> Result<U256, ReadError>;
 
     /// The code with this hash. Never asked for the hash of nothing.

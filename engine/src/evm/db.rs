@@ -152,7 +152,7 @@ impl<W: View<EvmStream>> Database for EvmDb<W> {
         if let Some(code) = self.codes.get(&code_hash) {
             return Ok(code.clone());
         }
-        let code = self.stream().ask(|reader| reader.code(code_hash))?;
+        let code = self.stream().code(code_hash)?;
         self.codes.insert(code_hash, code.clone());
         Ok(code)
     }

@@ -3,7 +3,7 @@ use super::{
     handler::{CitiusEvm, EvmContext, EvmHandler, Extra, instructions},
     journal::EvmJournal,
     ledger::Ledger,
-    observation::EvmObservation,
+    observation::{AccountObservation, EvmObservation},
     precompiles::EvmPrecompiles,
     steps::{self, PreparedBlock, Step, SystemCall},
     stream::EvmStream,
@@ -17,7 +17,7 @@ use crate::{
 use alloy_consensus::BlockHeader;
 use alloy_evm::eth::dao_fork;
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks};
-use alloy_primitives::{Bloom, U256, logs_bloom};
+use alloy_primitives::{Bloom, U256, logs_bloom, map::AddressMap};
 use citius_state::ReadError;
 use revm::{
     context::{
@@ -267,14 +267,16 @@ impl EvmStream {
         let clears_empty = local.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
         let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
         let view = Self::view(local);
-        let mut credits = steps::credits(self.chain(), &prepared.block);
+        let mut writes: AddressMap<AccountWrite> = AddressMap::default();
         if self.ethereum_fork_at(EthereumHardfork::Dao, header.number()) {
-            credits = drain_dao(view, credits)?;
+            drain_dao(view, &mut writes)?;
         }
-        for (address, amount) in credits {
+        for (address, amount) in steps::credits(self.chain(), &prepared.block) {
+            writes.entry(address).or_default().credit += amount;
+        }
+        for (address, write) in writes {
             let location = view.locate(EvmKey::Account(address), None)?;
-            let write = AccountWrite { balance_delta: amount, end, ..AccountWrite::default() };
-            view.write(location, EvmWrite::Account(Box::new(write)));
+            view.write(location, EvmWrite::Account(Box::new(AccountWrite { end, ..write })));
         }
         Ok(())
     }
@@ -287,33 +289,25 @@ impl EvmStream {
 /// Moves the DAO's ether to its refund contract ([EIP-779](https://eips.ethereum.org/EIPS/eip-779)).
 fn drain_dao<W: View<EvmStream>>(
     view: &mut W,
-    mut credits: Vec<(alloy_primitives::Address, U256)>,
-) -> Result<Vec<(alloy_primitives::Address, U256)>, Interrupt<EvmStream>> {
+    writes: &mut AddressMap<AccountWrite>,
+) -> Result<(), Interrupt<EvmStream>> {
     let mut drained = U256::ZERO;
     for address in dao_fork::DAO_HARDFORK_ACCOUNTS {
         let (read, value) = view.read(EvmKey::Account(address), None)?;
         let base = value.into_account().map(|value| value.account);
         if W::OBSERVES {
-            let mut seen = super::observation::AccountObservation::NOTHING;
+            let mut seen = AccountObservation::NOTHING;
             seen.everything(base.as_ref());
             view.observe(read, EvmObservation::Account(Box::new(seen)));
         }
         let balance = base.unwrap_or_default().balance;
         drained += balance;
         if !balance.is_zero() {
-            credits.push((address, balance.wrapping_neg()));
+            writes.entry(address).or_default().balance_delta = balance.wrapping_neg();
         }
     }
-    credits.push((dao_fork::DAO_HARDFORK_BENEFICIARY, drained));
-    // A location is written once an entry: a miner may be among the receivers.
-    let mut merged: Vec<(alloy_primitives::Address, U256)> = Vec::with_capacity(credits.len());
-    for (address, delta) in credits {
-        match merged.iter_mut().find(|(known, _)| *known == address) {
-            Some((_, sum)) => *sum = sum.wrapping_add(delta),
-            None => merged.push((address, delta)),
-        }
-    }
-    Ok(merged)
+    writes.entry(dao_fork::DAO_HARDFORK_BENEFICIARY).or_default().credit += drained;
+    Ok(())
 }
 
 impl<W: View<EvmStream>> EvmLocal<W> {

@@ -1,5 +1,6 @@
 //! The EVM as a machine of the scheduler: revm executes, this module says what it read, learnt and wrote.
 
+mod asked;
 mod db;
 mod handler;
 mod journal;

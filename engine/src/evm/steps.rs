@@ -1,13 +1,18 @@
 use crate::{Block, BlockError, chain::ChainSpec};
 use alloy_eips::{
-    eip2935::HISTORY_STORAGE_ADDRESS, eip4788::BEACON_ROOTS_ADDRESS,
-    eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,
+    eip2935::HISTORY_STORAGE_ADDRESS,
+    eip4788::BEACON_ROOTS_ADDRESS,
+    eip7002::{WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, WITHDRAWAL_REQUEST_TYPE},
+    eip7251::{CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, CONSOLIDATION_REQUEST_TYPE},
 };
 use alloy_evm::{
     EvmEnv,
     block::{
         calc,
-        system_calls::{BUILDER_DEPOSIT_REQUEST_PREDEPLOY_ADDRESS, BUILDER_EXIT_REQUEST_PREDEPLOY_ADDRESS},
+        system_calls::{
+            BUILDER_DEPOSIT_REQUEST_PREDEPLOY_ADDRESS, BUILDER_DEPOSIT_REQUEST_TYPE,
+            BUILDER_EXIT_REQUEST_PREDEPLOY_ADDRESS, BUILDER_EXIT_REQUEST_TYPE,
+        },
     },
 };
 use alloy_hardforks::EthereumHardforks;
@@ -99,15 +104,12 @@ fn steps(chain: &ChainSpec, block: &Block, spec: SpecId) -> Vec<Step> {
     }
     // EIP-8282.
     if chain.is_amsterdam_active_at_timestamp(header.timestamp) {
-        use alloy_evm::block::system_calls::{BUILDER_DEPOSIT_REQUEST_TYPE, BUILDER_EXIT_REQUEST_TYPE};
         steps.push(request_call(BUILDER_DEPOSIT_REQUEST_PREDEPLOY_ADDRESS, BUILDER_DEPOSIT_REQUEST_TYPE));
         steps.push(request_call(BUILDER_EXIT_REQUEST_PREDEPLOY_ADDRESS, BUILDER_EXIT_REQUEST_TYPE));
     }
     steps.push(Step::Credits);
     steps
 }
-
-use alloy_eips::{eip7002::WITHDRAWAL_REQUEST_TYPE, eip7251::CONSOLIDATION_REQUEST_TYPE};
 
 fn begin_call(contract: Address, input: Bytes) -> Step {
     Step::SystemCall(SystemCall { contract, input, kind: SystemCallKind::Begin })

@@ -1,4 +1,4 @@
-use super::steps::PreparedBlock;
+use super::{asked::Asked, steps::PreparedBlock};
 use crate::{
     Block, BlockOutcome,
     chain::ChainSpec,
@@ -7,6 +7,7 @@ use crate::{
 use alloy_primitives::B256;
 use citius_state::{ReadError, StateReader};
 use crossbeam::queue::SegQueue;
+use revm::bytecode::Bytecode;
 use std::sync::Arc;
 
 /// One stream of blocks as a machine for the scheduler: the rules, the state before it, its entries so far.
@@ -17,6 +18,10 @@ pub(crate) struct EvmStream {
     entries: AppendVec<(u32, u32)>,
     /// Sealed blocks that nobody has taken yet.
     outcomes: SegQueue<BlockOutcome>,
+    /// Ancestors' hashes that the reader gave.
+    block_hashes: Asked<u64, B256>,
+    /// Code that the reader gave.
+    codes: Asked<B256, Bytecode>,
 }
 
 struct Segment {
@@ -32,7 +37,15 @@ impl std::fmt::Debug for EvmStream {
 
 impl EvmStream {
     pub(crate) fn new(chain: Arc<ChainSpec>, reader: Arc<dyn StateReader>) -> Self {
-        Self { chain, reader, blocks: AppendVec::new(), entries: AppendVec::new(), outcomes: SegQueue::new() }
+        Self {
+            chain,
+            reader,
+            blocks: AppendVec::new(),
+            entries: AppendVec::new(),
+            outcomes: SegQueue::new(),
+            block_hashes: Asked::default(),
+            codes: Asked::default(),
+        }
     }
 
     /// Appends a block; returns its segment. Called by one thread at a time.
@@ -86,6 +99,11 @@ impl EvmStream {
         }
     }
 
+    /// Code by its hash, asked for once a stream.
+    pub(crate) fn code(&self, code_hash: B256) -> Result<Bytecode, ReadError> {
+        self.codes.get_or_ask(code_hash, || self.ask(|reader| reader.code(code_hash)))
+    }
+
     /// The hash of an ancestor of a segment's block: from the headers of this stream, else from the reader.
     pub(crate) fn block_hash(&self, segment: u32, number: u64) -> Result<B256, ReadError> {
         // A block's header names its parent's hash.
@@ -95,7 +113,7 @@ impl EvmStream {
                 return Ok(header.parent_hash);
             }
         }
-        self.ask(|reader| reader.block_hash(number))
+        self.block_hashes.get_or_ask(number, || self.ask(|reader| reader.block_hash(number)))
     }
 
     pub(crate) fn publish(&self, outcome: BlockOutcome) {

@@ -81,6 +81,8 @@ pub(crate) struct AccountWrite {
     pub(crate) balance_delta: U256,
     /// A fee added last, unless the balance would overflow (then it is lost, as in revm).
     pub(crate) fee: U256,
+    /// What the protocol credits at a block's end, added as far as the balance can hold it.
+    pub(crate) credit: U256,
     pub(crate) nonce: Option<u64>,
     pub(crate) code: Option<(B256, Bytecode)>,
     pub(crate) end: End,
@@ -108,6 +110,7 @@ impl AccountWrite {
         let account = &mut target.account;
         account.balance = account.balance.wrapping_add(self.balance_delta);
         account.balance = account.balance.checked_add(self.fee).unwrap_or(account.balance);
+        account.balance = account.balance.saturating_add(self.credit);
         if let Some(nonce) = self.nonce {
             account.nonce = nonce;
         }

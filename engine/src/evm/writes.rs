@@ -62,6 +62,7 @@ fn account_write(account: &Account, base: Option<&PlainAccount>, clears_empty: b
         resets_storage: account.is_created(),
         balance_delta: info.balance.wrapping_sub(before.balance),
         fee: U256::ZERO,
+        credit: U256::ZERO,
         nonce: (info.nonce != before.nonce || account.is_created()).then_some(info.nonce),
         code,
         end: if clears_empty { End::ClearIfEmpty } else { End::Exists },
@@ -70,9 +71,10 @@ fn account_write(account: &Account, base: Option<&PlainAccount>, clears_empty: b
         || !write.balance_delta.is_zero()
         || write.nonce.is_some()
         || write.code.is_some();
-    // A touch alone matters before EIP-161 (it makes the account exist) and for accounts that are empty and
-    // exist all the same (it removes them). No other account can become such a one since.
-    let touch_matters = !clears_empty || base.is_some_and(PlainAccount::is_empty);
+    // A touch alone matters before EIP-161 (it makes the account exist) and for an account that is empty and exists
+    // all the same (it removes it). Whether it will be one at commit is not known here, unless it has code: code is
+    // always observed where something is touched.
+    let touch_matters = !clears_empty || !before.has_code();
     (changes || touch_matters).then_some(write)
 }
 

@@ -169,7 +169,8 @@ impl<V: Vm> Memory<V> {
                 // landing, and is among the readers of this location.
                 location.resets_pending.fetch_add(1, Ordering::SeqCst);
             }
-            let floor = self.reset_floor(location, entry.0);
+            // The entry's own reset counts too.
+            let floor = self.reset_floor(location, entry.0 + 1);
             let mut cell = location.cell.lock();
             if floor == 0 {
                 // The base is needed at commit at the latest; here it is read in parallel. An error shows there.

@@ -6,19 +6,10 @@ use crate::{
     readers::Counting,
     support::{COUNTER, STRANGER, counter, engine, options},
 };
-use alloy_eips::eip7702::Authorization;
-use alloy_primitives::{Address, U256};
+use alloy_primitives::Address;
 use citius_engine::StrategyChoice;
 use citius_state::{StateKey, StateReader};
-use revm::{
-    bytecode::opcode as op,
-    context::TxEnv,
-    context_interface::{
-        either::Either,
-        transaction::{RecoveredAuthority, RecoveredAuthorization},
-    },
-    primitives::hardfork::SpecId,
-};
+use revm::{bytecode::opcode as op, primitives::hardfork::SpecId};
 use std::{collections::HashMap, sync::Arc};
 
 const WITNESS: Address = Address::repeat_byte(0x31);
@@ -124,26 +115,4 @@ fn slots_of_a_created_contract_are_not_asked_for() {
         .with(call(CAROL, 0, child))
         .with(call(BOB, 1, child));
     check_no_slot_is_asked_of(child, &case);
-}
-
-#[test]
-fn slots_of_an_authority_that_never_existed_are_not_asked_for() {
-    let authorization = RecoveredAuthorization::new_unchecked(
-        Authorization { chain_id: U256::ONE, address: COUNTER, nonce: 0 },
-        RecoveredAuthority::Valid(STRANGER),
-    );
-    let delegate = TxEnv {
-        tx_type: 4,
-        chain_id: Some(1),
-        gas_priority_fee: Some(1),
-        authorization_list: vec![Either::Right(authorization)],
-        ..call(ALICE, 0, BOB)
-    };
-    let case = Case::new(SpecId::PRAGUE)
-        .with_contract(COUNTER, 0, counter())
-        .with(delegate)
-        .with(call(BOB, 0, STRANGER))
-        .with(call(CAROL, 0, STRANGER))
-        .with(call(BOB, 1, STRANGER));
-    check_no_slot_is_asked_of(STRANGER, &case);
 }

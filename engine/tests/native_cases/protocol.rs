@@ -77,6 +77,25 @@ fn miners_and_ommers_are_rewarded_as_their_fork_says() {
 }
 
 #[test]
+fn a_credit_fills_a_balance_at_most() {
+    // Fees that would overflow are lost, as in revm; rewards and withdrawals stop at the largest balance.
+    let full = |room: u64| Account { balance: U256::MAX - U256::from(room), ..Account::EMPTY };
+    for room in [0, 420_000, 2 * ETHER, 6 * ETHER] {
+        let case = Case::new(SpecId::HOMESTEAD)
+            .with_account(MINER, full(room))
+            .with(pay(ALICE, 0, STRANGER, 1))
+            .with(pay(BOB, 0, STRANGER, 1));
+        let left = if room < 420_000 { room } else { room - 420_000 };
+        let balance = U256::MAX - U256::from(left.saturating_sub(5 * ETHER));
+        assert_eq!(case.executes().account(MINER).unwrap().balance, balance, "{room}");
+    }
+    let mut case =
+        Case::new(SpecId::SHANGHAI).with_account(STRANGER, full(3)).with(pay(ALICE, 0, STRANGER, 2));
+    case.block.withdrawals = vec![Withdrawal { index: 0, validator_index: 0, address: STRANGER, amount: 1 }];
+    assert_eq!(case.executes().account(STRANGER).unwrap().balance, U256::MAX);
+}
+
+#[test]
 fn of_an_unknown_ommer_only_the_miner_is_paid() {
     let mut case =
         Case::new(SpecId::BYZANTIUM).with(pay(ALICE, 0, STRANGER, 1)).with(pay(BOB, 0, STRANGER, 1));

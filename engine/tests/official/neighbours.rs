@@ -307,14 +307,13 @@ impl<'a> Mixer<'a> {
     }
 }
 
-/// Takes away what no chain can hold: storage of an account without nonce and code (see [`is_unreachable`]), and
-/// so much ether that a sum of balances overflows.
+/// Takes away what no chain can hold: storage of an account without nonce and code (see [`is_unreachable`]).
 fn make_reachable(state: &mut MemoryState, address: Address) {
     let Some(account) = state.account(address).ok().flatten() else { return };
     if is_unreachable(state, address) {
         state.set_absent(address);
+        state.set_account(address, account);
     }
-    state.set_account(address, Account { balance: account.balance.min(U256::from(1) << 200), ..account });
 }
 
 /// An address of our own.
