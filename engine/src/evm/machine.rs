@@ -44,6 +44,9 @@ pub(crate) struct EvmLocal<W: View<EvmStream>> {
 #[expect(unsafe_code, reason = "see SAFETY")]
 unsafe impl<W: View<EvmStream>> Send for EvmLocal<W> {}
 
+/// EVM memory that an EVM keeps from one transaction to the next: no transaction of 16 Mgas needs more.
+const KEPT_MEMORY_BYTES: usize = 4 << 20;
+
 /// What a step gave.
 #[derive(Debug)]
 pub(crate) enum EvmOutput {
@@ -201,6 +204,7 @@ impl Vm for EvmStream {
         };
         local.evm.ctx.journaled_state.database.report_observations();
         local.evm.ctx.journaled_state.reset();
+        local.shrink_memory();
         result
     }
 
@@ -311,6 +315,14 @@ fn drain_dao<W: View<EvmStream>>(
 }
 
 impl<W: View<EvmStream>> EvmLocal<W> {
+    /// Gives back what a transaction with much gas, hence much memory, has left.
+    fn shrink_memory(&self) {
+        let mut buffer = self.evm.ctx.local.shared_memory_buffer.borrow_mut();
+        if buffer.capacity() > KEPT_MEMORY_BYTES {
+            *buffer = Vec::new();
+        }
+    }
+
     /// Sets a block's environment, if it is not set yet, and clears what the last execution learnt.
     fn enter(&mut self, segment: u32, prepared: &PreparedBlock) {
         let context = &mut self.evm.ctx;
