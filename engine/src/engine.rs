@@ -100,10 +100,21 @@ impl Engine {
         block: Arc<Block>,
         options: &ExecuteOptions,
     ) -> Result<BlockOutcome, ExecutionError> {
+        self.measure_block(reader, block, options).0
+    }
+
+    /// Executes one block like [`Engine::execute_block`], and says how the work went even if there is no outcome.
+    pub fn measure_block(
+        &self,
+        reader: Arc<dyn StateReader>,
+        block: Arc<Block>,
+        options: &ExecuteOptions,
+    ) -> (Result<BlockOutcome, ExecutionError>, BlockMetrics) {
         let mut stream = self.stream(reader, options);
         stream.is_alone = true;
         stream.submit(block);
-        stream.next().unwrap_or_else(|| unreachable!("a submitted block has an outcome"))
+        let verdict = stream.next().unwrap_or_else(|| unreachable!("a submitted block has an outcome"));
+        (verdict, stream.metrics())
     }
 
     /// Begins a stream of blocks on the state that `reader` shows.
@@ -186,7 +197,7 @@ impl BlockStream<'_> {
         if self.failed.is_none() {
             run.drive(&|| self.vm.outcome_count() > 0);
             if let Some(mut outcome) = self.vm.take_outcome() {
-                outcome.metrics = self.metrics(&**run, segment);
+                outcome.metrics = self.metrics();
                 return Some(Ok(outcome));
             }
             self.failed = Some(self.failure(&**run));
@@ -217,9 +228,16 @@ impl BlockStream<'_> {
         self.decision = Some(decision);
     }
 
-    fn metrics(&self, run: &dyn Run<EvmStream>, segment: u32) -> BlockMetrics {
+    /// How the work on the block that was taken last went, also if it has no outcome; of a block that was never
+    /// begun, since the stream ended before it, nothing but the decision. Default before a block was taken.
+    #[must_use]
+    pub fn metrics(&self) -> BlockMetrics {
+        let (Some(run), Some(decision), Some(segment)) =
+            (&self.run, &self.decision, self.taken.checked_sub(1))
+        else {
+            return BlockMetrics::default();
+        };
         let metrics = run.metrics(segment);
-        let Some(decision) = &self.decision else { unreachable!("a run was decided on") };
         let size = self.engine.pool.size();
         let threads = self.options.threads.map_or(size, |threads| threads.min(size)).get();
         BlockMetrics {

@@ -5,17 +5,14 @@ use super::{
 };
 use crate::scheduler::{Interrupt, LocationId, ReadId, View};
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, map::B256Map};
-use citius_state::{ReadError, StateKey, StateReader};
+use citius_state::{ReadError, StateKey};
 use revm::{
     Database,
     bytecode::Bytecode,
     database_interface::DBErrorMarker,
     state::{AccountId, AccountInfo},
 };
-use std::{
-    fmt,
-    sync::{Arc, Weak},
-};
+use std::{fmt, sync::Arc};
 
 /// revm's database over a scheduler's view.
 ///
@@ -28,9 +25,8 @@ pub(crate) struct EvmDb<W> {
     pub(crate) observed: Observed,
     /// The views' reads of the observed accounts.
     pub(crate) reads: Vec<ReadId>,
-    /// Code by its hash, so that the reader is asked once a worker.
+    /// The stream's code by its hash, so that workers do not meet over it.
     codes: B256Map<Bytecode>,
-    codes_of: Option<Weak<dyn StateReader>>,
 }
 
 /// Why the view gave no value.
@@ -61,24 +57,19 @@ impl<W: View<EvmStream>> EvmDb<W> {
             observed: Observed::default(),
             reads: Vec::new(),
             codes: B256Map::default(),
-            codes_of: None,
         }
     }
 
-    /// Turns the database to a stream; code of another state is forgotten.
+    /// Turns the database to a stream.
     pub(crate) fn rebind(&mut self, stream: Arc<EvmStream>) {
-        // A weak pointer keeps the address from being used again.
-        let reader = Arc::downgrade(stream.reader());
-        if !self.codes_of.as_ref().is_some_and(|old| old.ptr_eq(&reader)) {
-            self.codes.clear();
-            self.codes_of = Some(reader);
-        }
+        self.unbind();
         self.stream = Some(stream);
     }
 
-    /// Lets go of the stream. Code stays, in case the next stream reads the same state.
+    /// Forgets the stream and its code.
     pub(crate) fn unbind(&mut self) {
         self.stream = None;
+        self.codes.clear();
     }
 
     /// Clears what the last execution learnt.

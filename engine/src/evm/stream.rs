@@ -63,10 +63,6 @@ impl EvmStream {
         &self.chain
     }
 
-    pub(crate) fn reader(&self) -> &Arc<dyn StateReader> {
-        &self.reader
-    }
-
     /// The block of a segment.
     pub(crate) fn block(&self, segment: u32) -> &PreparedBlock {
         &self.blocks.get(segment).prepared

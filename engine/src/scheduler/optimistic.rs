@@ -179,7 +179,13 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
     }
 
     fn metrics(&self, segment: u32) -> SegmentMetrics {
-        self.core.commits.lock().sealed.get(segment as usize).copied().unwrap_or_default()
+        let mut commits = self.core.commits.lock();
+        if segment as usize == commits.sealed.len() {
+            // The run stopped in this one: nothing more will be counted.
+            let metrics = self.core.with_counters(commits.metrics);
+            commits.sealed.push(metrics);
+        }
+        commits.sealed.get(segment as usize).copied().unwrap_or_default()
     }
 
     fn close(self: Arc<Self>) {
@@ -587,8 +593,13 @@ impl<V: Vm> Core<V> {
     ) -> Result<(), Stop<V>> {
         let segment = self.vm.segment_of(index);
         let refused = |refusal| Stop::Refused { segment, refusal };
+        let Commits { ledger, log, metrics, .. } = commits;
+        metrics.executions += u64::from(record.executions);
+        metrics.aborts += u64::from(record.executions - record.waits) - 1;
+        metrics.waits += u64::from(record.waits);
+        metrics.execute += record.execute_time;
         // First, as it does not depend on how the entry's execution went.
-        self.vm.admit(&commits.ledger, index).map_err(refused)?;
+        self.vm.admit(ledger, index).map_err(refused)?;
         let output = match record.result.take() {
             Some(Ok(output)) => output,
             Some(Err(Interrupt::Read(error))) => return Err(refused(self.vm.refuse_read(index, error))),
@@ -596,7 +607,6 @@ impl<V: Vm> Core<V> {
                 panic!("entry {index} has no result to commit: {:?}", other.map(|result| result.is_ok()))
             }
         };
-        let Commits { ledger, log, metrics, .. } = commits;
         self.vm.commit(ledger, index, output).map_err(refused)?;
         for location in record.written.drain(..) {
             self.memory.commit(&self.vm, index, segment, location, log).map_err(
@@ -608,10 +618,6 @@ impl<V: Vm> Core<V> {
         }
         record.reads = Vec::new();
         record.scans = Vec::new();
-        metrics.executions += u64::from(record.executions);
-        metrics.aborts += u64::from(record.executions - record.waits) - 1;
-        metrics.waits += u64::from(record.waits);
-        metrics.execute += record.execute_time;
         if self.vm.is_transaction(index) {
             self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
@@ -626,15 +632,22 @@ impl<V: Vm> Core<V> {
         Ok(())
     }
 
+    /// Adds what was counted outside the commits since the last segment was sealed.
+    fn with_counters(&self, metrics: SegmentMetrics) -> SegmentMetrics {
+        let Counters { validations, in_flight, max_in_flight, idle_ns } = &self.counters;
+        SegmentMetrics {
+            validations: validations.swap(0, Ordering::Relaxed),
+            idle: Duration::from_nanos(idle_ns.swap(0, Ordering::Relaxed)),
+            max_in_flight: max_in_flight.swap(in_flight.load(Ordering::Relaxed), Ordering::Relaxed).into(),
+            ..metrics
+        }
+    }
+
     fn seal(&self, commits: &mut Commits<V>, segment: u32, first: EntryIndex) {
-        let mut metrics = std::mem::take(&mut commits.metrics);
+        let mut metrics = self.with_counters(std::mem::take(&mut commits.metrics));
         let locations = self.memory.table.len();
         metrics.locations = u64::from(locations - commits.locations_before);
         commits.locations_before = locations;
-        metrics.validations = self.counters.validations.swap(0, Ordering::Relaxed);
-        metrics.idle = Duration::from_nanos(self.counters.idle_ns.swap(0, Ordering::Relaxed));
-        let in_flight = self.counters.in_flight.load(Ordering::Relaxed);
-        metrics.max_in_flight = u64::from(self.counters.max_in_flight.swap(in_flight, Ordering::Relaxed));
         let changes = self.memory.changes(first, &mut commits.log);
         self.vm.seal(&mut commits.ledger, segment, changes, &|id| self.memory.committed(id));
         let submitted = commits.submitted_at.get(segment as usize).copied();

@@ -68,6 +68,10 @@ struct SerialState<V: Vm> {
     local: Option<V::Local<SerialView<V>>>,
     ledger: V::Ledger,
     next: u32,
+    /// Executions of the segment at hand.
+    executions: u64,
+    /// Those of transactions.
+    transactions: u64,
     log: Vec<(LocationId, V::Value)>,
     sealed: Vec<SegmentMetrics>,
     submitted_at: Vec<Instant>,
@@ -96,6 +100,8 @@ impl<V: Vm> Strategy<V> for Serial<V> {
                 local: Some(local),
                 ledger: vm.ledger(),
                 next: 0,
+                executions: 0,
+                transactions: 0,
                 log: Vec::new(),
                 sealed: Vec::new(),
                 submitted_at: Vec::new(),
@@ -139,7 +145,16 @@ impl<V: Vm> Run<V> for SerialRun<V> {
     }
 
     fn metrics(&self, segment: u32) -> SegmentMetrics {
-        self.state.lock().sealed.get(segment as usize).copied().unwrap_or_default()
+        let state = self.state.lock();
+        match state.sealed.get(segment as usize) {
+            Some(metrics) => *metrics,
+            None if segment == state.next => SegmentMetrics {
+                executions: state.executions,
+                max_in_flight: state.transactions.min(1),
+                ..SegmentMetrics::default()
+            },
+            None => SegmentMetrics::default(),
+        }
     }
 
     fn close(self: Arc<Self>) {
@@ -154,25 +169,26 @@ impl<V: Vm> Run<V> for SerialRun<V> {
 
 impl<V: Vm> SerialRun<V> {
     fn run_segment(&self, state: &mut SerialState<V>, segment: u32) -> Result<(), Stop<V>> {
-        let SerialState { local, ledger, log, sealed, submitted_at, .. } = state;
+        let SerialState { local, ledger, log, sealed, submitted_at, executions, transactions, .. } = state;
         let Some(local) = local else { panic!("a serial run lost its state to a panic") };
         let began = Instant::now();
         let refused = |refusal| Stop::Refused { segment, refusal };
         let (first, end) = self.vm.entries_of(segment);
         let locations_before = V::view(local).stream().locations.len();
-        let mut transactions = 0;
+        (*executions, *transactions) = (0, 0);
         for index in (first.0..end.0).map(EntryIndex) {
             if let Some(reason) = V::view(local).stream().settings.limits.exceeded() {
                 return Err(Stop::Cancelled(reason));
             }
             self.vm.admit(ledger, index).map_err(refused)?;
             V::view(local).begin(index);
+            *executions += 1;
+            *transactions += u64::from(self.vm.is_transaction(index));
             let output = match self.vm.execute(local, index) {
                 Ok(output) => output,
                 Err(Interrupt::Read(error)) => return Err(refused(self.vm.refuse_read(index, error))),
                 Err(interrupt) => return Err(V::view(local).stream().stop_of(&interrupt)),
             };
-            transactions += u64::from(self.vm.is_transaction(index));
             self.vm.commit(ledger, index, output).map_err(refused)?;
             V::view(local).apply_writes(segment, log).map_err(|interrupt| match interrupt {
                 Interrupt::Read(error) => refused(self.vm.refuse_read(index, error)),
@@ -186,8 +202,8 @@ impl<V: Vm> SerialRun<V> {
         self.vm.seal(ledger, segment, changes, &|id| stream.settled(id));
         let sealed_at = Instant::now();
         sealed.push(SegmentMetrics {
-            executions: u64::from(end.0 - first.0),
-            max_in_flight: transactions.min(1),
+            executions: *executions,
+            max_in_flight: (*transactions).min(1),
             locations,
             wall: sealed_at
                 - submitted_at.get(segment as usize).map_or(began, |submitted| began.max(*submitted)),

@@ -25,7 +25,7 @@ pub trait Run<V: Vm>: Send + Sync {
     /// Why the run stopped before its end, if it did.
     fn stopped(&self) -> Option<Stop<V>>;
 
-    /// How a sealed segment's work went.
+    /// How the work on a segment went that is sealed, or in which the run stopped. Nothing of later ones.
     fn metrics(&self, segment: u32) -> SegmentMetrics;
 
     /// Ends the run: no worker touches it afterwards.
