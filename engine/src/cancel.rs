@@ -27,6 +27,41 @@ impl CancelToken {
     }
 }
 
+/// How many state accesses go by between two looks at the clock.
+pub(crate) const DEADLINE_INTERVAL: u32 = 256;
+
+/// Tells everybody in a run to stop: somebody raised it, or the run's limits are exceeded.
+#[derive(Debug, Default)]
+pub(crate) struct StopSign {
+    raised: AtomicBool,
+    pub(crate) limits: Limits,
+}
+
+impl StopSign {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { raised: AtomicBool::new(false), limits }
+    }
+
+    pub(crate) fn raise(&self) {
+        self.raised.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        // Relaxed: only ends loops; what stopped the run is behind a lock.
+        self.raised.load(Ordering::Relaxed)
+    }
+
+    /// Raised or cancelled, but without a look at the clock.
+    pub(crate) fn is_set(&self) -> bool {
+        self.is_raised() || self.limits.token.is_cancelled()
+    }
+
+    /// Whether to stop, whatever the reason.
+    pub(crate) fn should_stop(&self) -> bool {
+        self.is_raised() || self.limits.exceeded().is_some()
+    }
+}
+
 /// Token and deadline together, asked often and cheaply.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limits {

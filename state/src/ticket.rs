@@ -1,5 +1,5 @@
 use parking_lot::{Condvar, Mutex};
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// A promise that a read can be repeated with success once it completes.
 ///
@@ -47,6 +47,13 @@ impl Ticket {
         while !state.complete {
             self.shared.done.wait(&mut state);
         }
+    }
+
+    /// Blocks the calling thread until the ticket completes, but no longer than `timeout`. Whether it completed.
+    pub fn wait_for(&self, timeout: Duration) -> bool {
+        let mut state = self.shared.state.lock();
+        self.shared.done.wait_while_for(&mut state, |state| !state.complete, timeout);
+        state.complete
     }
 
     /// Runs `callback` on completion, on the completing thread; at once if it is complete already.
@@ -124,5 +131,13 @@ mod tests {
         let (ticket, issuer) = Ticket::issue();
         drop(issuer);
         ticket.wait();
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_timeout_or_the_ticket() {
+        let (ticket, issuer) = Ticket::issue();
+        assert!(!ticket.wait_for(Duration::from_millis(1)));
+        drop(issuer);
+        assert!(ticket.wait_for(Duration::from_secs(60)));
     }
 }

@@ -157,7 +157,12 @@ impl Vm for Counters {
     type Ledger = ();
     type Local<W: View<Self>> = W;
 
-    fn base_value(&self, _key: &u32, _parent: Option<&u32>) -> Result<u64, Infallible> {
+    fn base_value(
+        &self,
+        _key: &u32,
+        _parent: Option<&u32>,
+        _should_stop: &dyn Fn() -> bool,
+    ) -> Result<u64, Interrupt<Self>> {
         Ok(0)
     }
 

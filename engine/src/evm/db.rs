@@ -1,11 +1,10 @@
 use super::{
-    observation::{AccountObservation, EvmObservation, Observed, Tracked},
+    observation::{AccountObservation, EvmObservation, Observed},
     stream::EvmStream,
     value::{EvmKey, EvmValue},
 };
 use crate::scheduler::{Interrupt, LocationId, ReadId, View};
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, map::B256Map};
-use citius_state::{ReadError, StateKey};
 use revm::{
     Database,
     bytecode::Bytecode,
@@ -42,9 +41,9 @@ impl fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 impl DBErrorMarker for Interrupted {}
 
-impl From<ReadError> for Interrupted {
-    fn from(error: ReadError) -> Self {
-        Self(Interrupt::Read(error))
+impl From<Interrupt<EvmStream>> for Interrupted {
+    fn from(interrupt: Interrupt<EvmStream>) -> Self {
+        Self(interrupt)
     }
 }
 
@@ -89,7 +88,7 @@ impl<W: View<EvmStream>> EvmDb<W> {
         if !W::OBSERVES {
             return;
         }
-        for (tracked, read) in self.observed.accounts.iter_mut().zip(&self.reads) {
+        for (tracked, read) in self.observed.accounts().iter_mut().zip(&self.reads) {
             let observation = std::mem::replace(&mut tracked.observation, AccountObservation::NOTHING);
             if observation != AccountObservation::NOTHING {
                 self.view.observe(*read, EvmObservation::Account(Box::new(observation)));
@@ -119,12 +118,7 @@ impl<W: View<EvmStream>> Database for EvmDb<W> {
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Interrupted> {
         let (read, value) = self.view.read(EvmKey::Account(address), None).map_err(Interrupted)?;
         let value = value.into_account();
-        let id = self.observed.accounts.len();
-        self.observed.accounts.push(Tracked {
-            address,
-            base: value.as_ref().map(|value| value.account),
-            observation: AccountObservation::NOTHING,
-        });
+        let id = self.observed.push(address, value.as_ref().map(|value| value.account));
         self.reads.push(read);
         Ok(value.map(|value| AccountInfo {
             balance: value.account.balance,
@@ -143,17 +137,15 @@ impl<W: View<EvmStream>> Database for EvmDb<W> {
         if let Some(code) = self.codes.get(&code_hash) {
             return Ok(code.clone());
         }
-        let code = self.stream().code(code_hash)?;
+        let code = self.stream().code(code_hash, &|| self.view.is_cancelled())?;
         self.codes.insert(code_hash, code.clone());
         Ok(code)
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Interrupted> {
-        let Some(id) = self.observed.accounts.iter().rposition(|tracked| tracked.address == address) else {
-            // revm reads no slot of an account that it has not loaded.
-            return Err(ReadError::NotInWitness { key: StateKey::Storage(address, slot) }.into());
-        };
-        self.read_slot(self.location(id), slot)
+        // Asked without an id, of an account that did not exist when it was loaded.
+        let place = self.observed.place_of(address);
+        self.read_slot(self.location(place), slot)
     }
 
     fn storage_by_account_id(
@@ -166,6 +158,6 @@ impl<W: View<EvmStream>> Database for EvmDb<W> {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Interrupted> {
-        Ok(self.stream().block_hash(self.segment, number)?)
+        Ok(self.stream().block_hash(self.segment, number, &|| self.view.is_cancelled())?)
     }
 }

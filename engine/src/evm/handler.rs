@@ -38,7 +38,7 @@ pub(crate) type CitiusEvm<W> = Evm<
 /// What an execution carries besides revm's own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extra {
-    /// The fee that the beneficiary earned, where its account is not needed to say so.
+    /// The fee that the beneficiary earned: a write of its own, for which nobody looks at its account.
     pub(crate) fee: Option<U256>,
     jumps: u32,
 }
@@ -146,6 +146,7 @@ impl<W: View<EvmStream>> Handler for EvmHandler<W> {
         let unused = gas.remaining() + gas.reservoir() + gas.refunded() as u64;
         let amount = U256::from(price.saturating_mul(u128::from(unused)));
         let sender = context.tx.caller();
+        context.journaled_state.learn_credit(sender, amount);
         context.journaled_state.load_silently(sender, false)?.incr_balance(amount);
         Ok(())
     }
@@ -158,13 +159,7 @@ impl<W: View<EvmStream>> Handler for EvmHandler<W> {
         let is_london = context.cfg.spec().is_enabled_in(SpecId::LONDON);
         let tip = if is_london { price.saturating_sub(base_fee) } else { price };
         let used = gas.used().saturating_sub(gas.reservoir());
-        let fee = U256::from(tip * u128::from(used));
-        let beneficiary = context.block.beneficiary();
-        if context.journaled_state.is_loaded(beneficiary) {
-            context.journaled_state.load_silently(beneficiary, false)?.incr_balance(fee);
-        } else {
-            context.chain.fee = Some(fee);
-        }
+        context.chain.fee = Some(U256::from(tip * u128::from(used)));
         Ok(())
     }
 }

@@ -112,15 +112,22 @@ impl<W: View<EvmStream>> EvmJournal<W> {
         if from == to {
             return;
         }
+        self.learn_credit(to, amount);
+    }
+
+    /// The account can, or can not, hold the amount on top of what it has: beyond 2^256 wei it can not.
+    pub(crate) fn learn_credit(&mut self, to: Address, amount: U256) {
         self.learn(to, |seen, base, now, _| {
             let base = base.copied().unwrap_or_default().balance;
             if now.balance.checked_add(amount).is_none() {
-                // Beyond 2^256 wei: not worth a range.
+                // Not worth a range.
                 seen.balance_at_least(base);
                 seen.balance_at_most(base);
+            } else if now.balance >= base {
+                seen.balance_at_most(U256::MAX - amount - (now.balance - base));
             } else {
-                let gained = now.balance.saturating_sub(base);
-                seen.balance_at_most(U256::MAX.saturating_sub(amount).saturating_sub(gained));
+                // What the entry took from the account is room.
+                seen.balance_at_most(U256::MAX - amount.saturating_sub(base - now.balance));
             }
         });
     }
@@ -144,11 +151,6 @@ impl<W: View<EvmStream>> EvmJournal<W> {
             .load_account_mut_optional_code(&mut self.database, address, with_code, false)
             .map(|load| load.data)
             .map_err(JournalLoadError::unwrap_db_error)
-    }
-
-    /// Whether this execution has loaded an account.
-    pub(crate) fn is_loaded(&self, address: Address) -> bool {
-        self.inner.state.contains_key(&address)
     }
 
     fn again(&mut self, address: Address, is_cold: bool) -> StateLoad<&Account> {

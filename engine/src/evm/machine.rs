@@ -17,7 +17,10 @@ use crate::{
 use alloy_consensus::BlockHeader;
 use alloy_evm::eth::dao_fork;
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks};
-use alloy_primitives::{Bloom, U256, logs_bloom, map::AddressMap};
+use alloy_primitives::{
+    Address, Bloom, U256, logs_bloom,
+    map::{AddressSet, IndexMap},
+};
 use citius_state::ReadError;
 use revm::{
     context::{
@@ -25,7 +28,7 @@ use revm::{
         result::{EVMError, ExecutionResult, InvalidHeader, InvalidTransaction},
     },
     context_interface::JournalTr,
-    handler::{Handler, SystemCallTx},
+    handler::{Handler, PrecompileProvider, SystemCallTx},
     primitives::hardfork::SpecId,
 };
 use std::{convert::Infallible, sync::Arc};
@@ -78,16 +81,37 @@ impl Vm for EvmStream {
     type Ledger = Ledger;
     type Local<W: View<Self>> = EvmLocal<W>;
 
-    fn base_value(&self, key: &EvmKey, parent: Option<&EvmKey>) -> Result<EvmValue, ReadError> {
+    fn base_value(
+        &self,
+        key: &EvmKey,
+        parent: Option<&EvmKey>,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<EvmValue, Interrupt<Self>> {
         match (key, parent) {
             (EvmKey::Account(address), _) => {
-                let account = self.ask(|reader| reader.account(*address))?;
+                let account = self.ask(should_stop, |reader| reader.account(*address))?;
                 Ok(EvmValue::Account(account.map(|account| AccountValue { account, code: None })))
             }
             (EvmKey::Slot(_, slot), Some(EvmKey::Account(address))) => {
-                Ok(EvmValue::Slot(self.ask(|reader| reader.storage(*address, *slot))?))
+                Ok(EvmValue::Slot(self.ask(should_stop, |reader| reader.storage(*address, *slot))?))
             }
             (EvmKey::Slot(..), _) => panic!("the parent of a slot is an account"),
+        }
+    }
+
+    fn heap_bytes_of_write(write: &EvmWrite) -> usize {
+        match write {
+            EvmWrite::Account(write) => {
+                size_of::<AccountWrite>() + write.code.as_ref().map_or(0, |(_, code)| code.len())
+            }
+            EvmWrite::Slot(_) => 0,
+        }
+    }
+
+    fn heap_bytes_of_observation(observation: &EvmObservation) -> usize {
+        match observation {
+            EvmObservation::Account(_) => size_of::<AccountObservation>(),
+            EvmObservation::Slot(_) => 0,
         }
     }
 
@@ -194,6 +218,8 @@ impl Vm for EvmStream {
                 })
             }
             Step::SystemCall(SystemCall { contract, input, .. }) => {
+                // It begins with nothing warm, whatever this worker ran before; a transaction warms them again.
+                local.evm.ctx.journaled_state.warm_precompiles(&AddressSet::default());
                 local.evm.ctx.tx = Arc::new(TxEnv::new_system_tx(*contract, input.clone()));
                 local
                     .run(|handler, evm| handler.run_system_call(evm))
@@ -271,14 +297,14 @@ impl EvmStream {
         let clears_empty = local.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
         let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
         let view = Self::view(local);
-        let mut writes: AddressMap<AccountWrite> = AddressMap::default();
+        let mut writes = Credits::default();
         if self.ethereum_fork_at(EthereumHardfork::Dao, header.number()) {
             drain_dao(view, &mut writes)?;
         }
         for (address, amount) in steps::credits(self.chain(), &prepared.block) {
-            writes.entry(address).or_default().credit += amount;
+            writes.of(address).credit += amount;
         }
-        for (address, write) in writes {
+        for (address, write) in writes.0 {
             let location = view.locate(EvmKey::Account(address), None)?;
             view.write(location, EvmWrite::Account(Box::new(AccountWrite { end, ..write })));
         }
@@ -290,11 +316,19 @@ impl EvmStream {
     }
 }
 
+/// What accounts receive at a block's end, in the order of the protocol's first word on each: what cannot be read
+/// is the same one every time.
+#[derive(Default)]
+struct Credits(IndexMap<Address, AccountWrite>);
+
+impl Credits {
+    fn of(&mut self, address: Address) -> &mut AccountWrite {
+        self.0.entry(address).or_default()
+    }
+}
+
 /// Moves the DAO's ether to its refund contract ([EIP-779](https://eips.ethereum.org/EIPS/eip-779)).
-fn drain_dao<W: View<EvmStream>>(
-    view: &mut W,
-    writes: &mut AddressMap<AccountWrite>,
-) -> Result<(), Interrupt<EvmStream>> {
+fn drain_dao<W: View<EvmStream>>(view: &mut W, writes: &mut Credits) -> Result<(), Interrupt<EvmStream>> {
     let mut drained = U256::ZERO;
     for address in dao_fork::DAO_HARDFORK_ACCOUNTS {
         let (read, value) = view.read(EvmKey::Account(address), None)?;
@@ -307,10 +341,10 @@ fn drain_dao<W: View<EvmStream>>(
         let balance = base.unwrap_or_default().balance;
         drained += balance;
         if !balance.is_zero() {
-            writes.entry(address).or_default().balance_delta = balance.wrapping_neg();
+            writes.of(address).balance_delta = balance.wrapping_neg();
         }
     }
-    writes.entry(dao_fork::DAO_HARDFORK_BENEFICIARY).or_default().credit += drained;
+    writes.of(dao_fork::DAO_HARDFORK_BENEFICIARY).credit += drained;
     Ok(())
 }
 
@@ -340,6 +374,8 @@ impl<W: View<EvmStream>> EvmLocal<W> {
             if self.spec != spec {
                 self.spec = spec;
                 self.evm.instruction = instructions(spec);
+                PrecompileProvider::<EvmContext<W>>::set_spec(&mut self.evm.precompiles, spec);
+                self.evm.ctx.journaled_state.warm_precompiles(&AddressSet::default());
             }
         }
         let context = &mut self.evm.ctx;

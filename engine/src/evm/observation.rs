@@ -1,5 +1,5 @@
 use super::value::{AccountValue, EvmValue};
-use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, map::AddressMap};
 use citius_state::Account;
 use smallvec::SmallVec;
 
@@ -133,7 +133,6 @@ impl AccountObservation {
 /// The account that an execution loaded first, and what it learnt of it since.
 #[derive(Debug)]
 pub(crate) struct Tracked {
-    pub(crate) address: Address,
     /// As the view gave it (with a predicted nonce, if one was).
     pub(crate) base: Option<Account>,
     pub(crate) observation: AccountObservation,
@@ -142,21 +141,50 @@ pub(crate) struct Tracked {
 /// What an execution learnt of all accounts, by the order of their first loads.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    pub(crate) accounts: SmallVec<[Tracked; 8]>,
+    accounts: SmallVec<[Tracked; 8]>,
+    /// Places of accounts that do not exist: the journal knows no id for these.
+    absent: AddressMap<usize>,
 }
 
 impl Observed {
     pub(crate) fn clear(&mut self) {
         self.accounts.clear();
+        if !self.absent.is_empty() {
+            self.absent.clear();
+        }
     }
 
-    /// The account's entry: at `id` if the journal knows it, else found by address (accounts that do not exist
-    /// carry no id; there are few of them).
-    pub(crate) fn get(&mut self, id: Option<usize>, address: Address) -> Option<&mut Tracked> {
-        match id {
-            Some(id) => self.accounts.get_mut(id),
-            None => self.accounts.iter_mut().rev().find(|tracked| tracked.address == address),
+    /// Adds an account as the view gave it, and returns its place.
+    pub(crate) fn push(&mut self, address: Address, base: Option<Account>) -> usize {
+        let place = self.accounts.len();
+        if base.is_none() {
+            self.absent.insert(address, place);
         }
+        self.accounts.push(Tracked { base, observation: AccountObservation::NOTHING });
+        place
+    }
+
+    /// The place of an account that does not exist.
+    ///
+    /// # Panics
+    ///
+    /// If it was not loaded: revm touches no such account, and reads none of its slots.
+    pub(crate) fn place_of(&self, address: Address) -> usize {
+        match self.absent.get(&address) {
+            Some(place) => *place,
+            None => panic!("{address} is used, but was not loaded"),
+        }
+    }
+
+    /// All accounts, by place.
+    pub(crate) fn accounts(&mut self) -> &mut [Tracked] {
+        &mut self.accounts
+    }
+
+    /// The account's entry: at `id` if the journal knows it, else by its address.
+    pub(crate) fn get(&mut self, id: Option<usize>, address: Address) -> Option<&mut Tracked> {
+        let place = id.or_else(|| self.absent.get(&address).copied())?;
+        self.accounts.get_mut(place)
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{Block, BlockError, chain::ChainSpec};
+use crate::{Block, BlockError, Ommer, chain::ChainSpec};
 use alloy_eips::{
     eip2935::HISTORY_STORAGE_ADDRESS,
     eip4788::BEACON_ROOTS_ADDRESS,
@@ -16,7 +16,7 @@ use alloy_evm::{
     },
 };
 use alloy_hardforks::EthereumHardforks;
-use alloy_primitives::{Address, Bytes, U256, map::AddressMap};
+use alloy_primitives::{Address, Bytes, U256};
 use revm::primitives::hardfork::SpecId;
 
 /// One entry of a block.
@@ -67,6 +67,18 @@ impl PreparedBlock {
 fn steps(chain: &ChainSpec, block: &Block, spec: SpecId) -> Vec<Step> {
     let header = &block.header;
     let is_genesis = header.number == 0;
+    // Beyond that its reward would be negative, or more than a whole one.
+    let stray = block.ommers.iter().find_map(|ommer| match ommer {
+        Ommer::Known { number, .. } if !is_ommer_number(*number, header.number) => Some(*number),
+        _ => None,
+    });
+    if let Some(number) = stray {
+        return vec![Step::Refuse(BlockError::HeaderField {
+            field: "ommers",
+            value: format!("one numbered {number}"),
+            expected: "at most six blocks before this one",
+        })];
+    }
     let mut steps = Vec::with_capacity(block.transactions.len() + 6);
     if !chain.makes_system_calls() {
         steps.extend((0..block.transactions.len()).map(Step::Transaction));
@@ -111,6 +123,13 @@ fn steps(chain: &ChainSpec, block: &Block, spec: SpecId) -> Vec<Step> {
     steps
 }
 
+/// Whether an uncle with this number may stand in a block ([Yellow Paper, section 11.1][yp]).
+///
+/// [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
+fn is_ommer_number(ommer: u64, block: u64) -> bool {
+    block.checked_sub(ommer).is_some_and(|distance| (1..=6).contains(&distance))
+}
+
 fn begin_call(contract: Address, input: Bytes) -> Step {
     Step::SystemCall(SystemCall { contract, input, kind: SystemCallKind::Begin })
 }
@@ -123,26 +142,24 @@ fn request_call(contract: Address, request_type: u8) -> Step {
     })
 }
 
-/// Rewards for miner and uncles ([Yellow Paper, section 11.3][yp]) and withdrawals, wei by account.
+/// Rewards for miner and uncles ([Yellow Paper, section 11.3][yp]) and withdrawals: account and wei, in order.
 ///
 /// [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 pub(crate) fn credits(chain: &ChainSpec, block: &Block) -> Vec<(Address, U256)> {
     let header = &block.header;
-    let mut credits: AddressMap<u128> = AddressMap::default();
-    let mut credit = |address, amount| *credits.entry(address).or_default() += amount;
+    let mut credits = Vec::with_capacity(block.ommers.len() + 1 + block.withdrawals.len());
     let base = chain.pays_block_rewards().then(|| calc::base_block_reward(chain, header.number)).flatten();
     if let Some(base) = base {
         for ommer in &block.ommers {
-            if let crate::Ommer::Known { beneficiary, number } = ommer {
-                credit(*beneficiary, calc::ommer_reward(base, header.number, *number));
+            if let Ommer::Known { beneficiary, number } = ommer {
+                credits.push((*beneficiary, U256::from(calc::ommer_reward(base, header.number, *number))));
             }
         }
-        credit(header.beneficiary, calc::block_reward(base, block.ommers.len()));
+        credits.push((header.beneficiary, U256::from(calc::block_reward(base, block.ommers.len()))));
     }
     if chain.is_shanghai_active_at_timestamp(header.timestamp) {
-        for withdrawal in &block.withdrawals {
-            credit(withdrawal.address, withdrawal.amount_wei().to::<u128>());
-        }
+        let withdrawals = block.withdrawals.iter();
+        credits.extend(withdrawals.map(|withdrawal| (withdrawal.address, withdrawal.amount_wei())));
     }
-    credits.into_iter().map(|(address, amount)| (address, U256::from(amount))).collect()
+    credits
 }

@@ -2,13 +2,17 @@ use super::{asked::Asked, steps::PreparedBlock};
 use crate::{
     Block, BlockOutcome,
     chain::ChainSpec,
-    scheduler::{AppendVec, EntryIndex},
+    scheduler::{AppendVec, EntryIndex, Interrupt},
 };
 use alloy_primitives::B256;
 use citius_state::{ReadError, StateReader};
 use crossbeam::queue::SegQueue;
 use revm::bytecode::Bytecode;
-use std::sync::Arc;
+use revm::primitives::constants::BLOCK_HASH_HISTORY;
+use std::{sync::Arc, time::Duration};
+
+/// How long a wait for the reader goes on before it looks whether to stop.
+const STOP_INTERVAL: Duration = Duration::from_millis(1);
 
 /// One stream of blocks as a machine for the scheduler: the rules, the state before it, its entries so far.
 pub(crate) struct EvmStream {
@@ -80,36 +84,51 @@ impl EvmStream {
         (segment, step as usize)
     }
 
-    /// Asks the reader, and waits where it says that the answer is on its way.
+    /// Asks the reader, and waits where it says that the answer is on its way, unless the run should stop.
     ///
     /// This is the place where a cold read will park its execution instead of its worker.
     pub(crate) fn ask<T>(
         &self,
+        should_stop: &dyn Fn() -> bool,
         question: impl Fn(&dyn StateReader) -> Result<T, ReadError>,
-    ) -> Result<T, ReadError> {
+    ) -> Result<T, Interrupt<Self>> {
         loop {
-            match question(&*self.reader) {
-                Err(ReadError::Pending { ticket, .. }) => ticket.wait(),
-                answer => return answer,
+            let ticket = match question(&*self.reader) {
+                Ok(answer) => return Ok(answer),
+                Err(ReadError::Pending { ticket, .. }) => ticket,
+                Err(error) => return Err(Interrupt::Read(error)),
+            };
+            while !ticket.wait_for(STOP_INTERVAL) && !should_stop() {}
+            if should_stop() {
+                return Err(Interrupt::Cancelled);
             }
         }
     }
 
     /// Code by its hash, asked for once a stream.
-    pub(crate) fn code(&self, code_hash: B256) -> Result<Bytecode, ReadError> {
-        self.codes.get_or_ask(code_hash, || self.ask(|reader| reader.code(code_hash)))
+    pub(crate) fn code(
+        &self,
+        code_hash: B256,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Bytecode, Interrupt<Self>> {
+        self.codes.get_or_ask(code_hash, || self.ask(should_stop, |reader| reader.code(code_hash)))
     }
 
     /// The hash of an ancestor of a segment's block: from the headers of this stream, else from the reader.
-    pub(crate) fn block_hash(&self, segment: u32, number: u64) -> Result<B256, ReadError> {
-        // A block's header names its parent's hash.
-        for child in (0..=segment).rev() {
+    pub(crate) fn block_hash(
+        &self,
+        segment: u32,
+        number: u64,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<B256, Interrupt<Self>> {
+        // A block's header names its parent's hash. `BLOCKHASH` reaches no farther.
+        for child in (segment.saturating_sub(BLOCK_HASH_HISTORY as u32)..=segment).rev() {
             let header = &self.block(child).block.header;
             if header.number == number + 1 {
                 return Ok(header.parent_hash);
             }
         }
-        self.block_hashes.get_or_ask(number, || self.ask(|reader| reader.block_hash(number)))
+        self.block_hashes.get_or_ask(number, || self.ask(should_stop, |reader| reader.block_hash(number)))
     }
 
     pub(crate) fn publish(&self, outcome: BlockOutcome) {

@@ -4,7 +4,7 @@ use super::{
     value::{AccountWrite, End, EvmKey, EvmWrite},
 };
 use crate::scheduler::{Interrupt, LocationId, View};
-use alloy_primitives::{Address, U256};
+use alloy_primitives::U256;
 use citius_state::Account as PlainAccount;
 use revm::{primitives::hardfork::SpecId, state::Account};
 
@@ -15,7 +15,7 @@ pub(crate) fn collect<W: View<EvmStream>>(context: &mut EvmContext<W>) -> Result
     let clears_empty = context.cfg.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
     let journal = &mut context.journaled_state;
     let beneficiary = context.block.beneficiary;
-    let fee = context.chain.fee.take();
+    let mut fee = context.chain.fee.take();
     for (address, account) in &journal.inner.state {
         if !account.is_touched() {
             continue;
@@ -23,11 +23,15 @@ pub(crate) fn collect<W: View<EvmStream>>(context: &mut EvmContext<W>) -> Result
         let id = account.info.account_id.map(|id| id.get());
         let id = match id {
             Some(id) => id,
-            None => place_of(&journal.database.observed.accounts, *address),
+            None => journal.database.observed.place_of(*address),
         };
-        let base = journal.database.observed.accounts[id].base;
+        let base = journal.database.observed.accounts()[id].base;
         let location = journal.database.location(id);
-        if let Some(write) = account_write(account, base.as_ref(), clears_empty) {
+        if let Some(mut write) = account_write(account, base.as_ref(), clears_empty) {
+            // A location is written once an entry. Of a destroyed beneficiary the fee goes too.
+            if *address == beneficiary {
+                write.fee = fee.take().unwrap_or_default();
+            }
             journal.database.view.write(location, EvmWrite::Account(Box::new(write)));
         }
         if account.is_selfdestructed() {
@@ -42,11 +46,6 @@ pub(crate) fn collect<W: View<EvmStream>>(context: &mut EvmContext<W>) -> Result
         journal.database.view.write(location, EvmWrite::Account(Box::new(write)));
     }
     Ok(())
-}
-
-fn place_of(accounts: &[super::observation::Tracked], address: Address) -> usize {
-    let place = accounts.iter().rposition(|tracked| tracked.address == address);
-    place.unwrap_or_else(|| panic!("{address} is in the journal but was never loaded"))
 }
 
 /// The write that leads from `base` to the account's end, `None` if there is nothing to do.

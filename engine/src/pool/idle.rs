@@ -29,7 +29,12 @@ impl Seat {
         Self { parker, unparker }
     }
 
-    /// Wakes this seat's sleeper, listed as idle or not.
+    /// Sleeps until woken.
+    pub(crate) fn park(&self) {
+        self.parker.park();
+    }
+
+    /// Wakes this seat's sleeper.
     pub(crate) fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.unparker))
     }
@@ -52,7 +57,7 @@ impl Idle {
         self.count.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if !has_work() {
-            seat.parker.park();
+            seat.park();
         }
         let mut sleepers = self.sleepers.lock();
         if let Some(place) = sleepers.iter().position(|sleeper| Arc::ptr_eq(sleeper, &seat.unparker)) {

@@ -48,6 +48,8 @@ pub(crate) struct Record<V: Vm> {
     pub(crate) result: Option<Result<V::Output, Interrupt<V>>>,
     /// Nothing that was read can have changed since: no validation is needed.
     pub(crate) is_final: bool,
+    /// Memory that reads and writes are accounted for with.
+    pub(crate) charged_bytes: usize,
     pub(crate) executions: u32,
     pub(crate) waits: u32,
     pub(crate) execute_time: Duration,
@@ -63,6 +65,7 @@ impl<V: Vm> Entry<V> {
                 written: Vec::new(),
                 result: None,
                 is_final: false,
+                charged_bytes: 0,
                 executions: 0,
                 waits: 0,
                 execute_time: Duration::ZERO,

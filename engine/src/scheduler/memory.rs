@@ -4,14 +4,18 @@ use super::{
     locations::{Location, LocationTable},
     vm::{Change, Interrupt, Scanned, Vm},
 };
-use crate::sync::Mutex;
+use crate::{cancel::StopSign, sync::Mutex};
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// The multi-version memory of one stream: every location with its committed value and the versions that run
 /// ahead of it ([Block-STM, section 3](https://arxiv.org/abs/2203.06871), with folded relative writes).
 pub(crate) struct Memory<V: Vm> {
     pub(crate) table: LocationTable<V>,
+    stop_sign: Arc<StopSign>,
     /// Who scanned what. Empty for machines that do not scan.
     range_readers: Mutex<Vec<(V::Range, u32)>>,
     range_reader_count: AtomicUsize,
@@ -38,7 +42,11 @@ pub(crate) struct Scan<V: Vm> {
 
 impl<V: Vm> Memory<V> {
     /// An empty memory in the table of an earlier one, if there is any.
-    pub(crate) fn new(spare: Option<LocationTable<V>>, expected_locations: usize) -> Self {
+    pub(crate) fn new(
+        spare: Option<LocationTable<V>>,
+        expected_locations: usize,
+        stop_sign: Arc<StopSign>,
+    ) -> Self {
         let table = match spare {
             Some(mut table) => {
                 table.clear(expected_locations);
@@ -48,6 +56,7 @@ impl<V: Vm> Memory<V> {
         };
         Self {
             table,
+            stop_sign,
             range_readers: Mutex::new(Vec::new()),
             range_reader_count: AtomicUsize::new(0),
             used_bytes: AtomicUsize::new(0),
@@ -57,7 +66,8 @@ impl<V: Vm> Memory<V> {
 
     /// Adds to the budget of the stream.
     pub(crate) fn add_budget(&self, bytes: usize) {
-        self.limit_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let add = |limit: usize| Some(limit.saturating_add(bytes));
+        let _ = self.limit_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     /// Accounts for memory about to be used.
@@ -69,6 +79,11 @@ impl<V: Vm> Memory<V> {
         // Relaxed: a counter that publishes nothing.
         let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.limit_bytes.load(Ordering::Relaxed) { Err(Interrupt::MemoryLimit) } else { Ok(()) }
+    }
+
+    /// Memory that was accounted for is free again.
+    pub(crate) fn release(&self, bytes: usize) {
+        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// The id of a key.
@@ -146,8 +161,12 @@ impl<V: Vm> Memory<V> {
     }
 
     /// Remembers a scan, so that whoever writes into its range finds the reader.
-    pub(crate) fn add_range_reader(&self, range: V::Range, entry: EntryIndex) {
+    /// Entries below `frontier` are forgotten: they are committed.
+    pub(crate) fn add_range_reader(&self, range: V::Range, entry: EntryIndex, frontier: u32) {
         let mut readers = self.range_readers.lock();
+        if readers.len() == readers.capacity() {
+            readers.retain(|(_, reader)| *reader >= frontier);
+        }
         readers.push((range, entry.0));
         self.range_reader_count.store(readers.len(), Ordering::SeqCst);
     }
@@ -298,7 +317,8 @@ impl<V: Vm> Memory<V> {
     fn load_base(&self, vm: &V, location: &Location<V>, cell: &mut Cell<V>) -> Result<(), Interrupt<V>> {
         if cell.committed.is_none() {
             let parent = location.parent.map(|parent| &self.table.get(parent).key);
-            cell.committed = Some(vm.base_value(&location.key, parent).map_err(Interrupt::Read)?);
+            let should_stop = || self.stop_sign.should_stop();
+            cell.committed = Some(vm.base_value(&location.key, parent, &should_stop)?);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@ use super::{
     strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, panic_message},
     vm::{Change, Interrupt, Scanned, View, Vm},
 };
+use crate::cancel::DEADLINE_INTERVAL;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use std::{
@@ -28,7 +29,7 @@ pub(super) struct SerialView<V: Vm> {
     entry: EntryIndex,
     reads: Vec<LocationId>,
     writes: Vec<(LocationId, V::Write)>,
-    asked: std::cell::Cell<u32>,
+    asked: u32,
 }
 
 struct SerialStream<V: Vm> {
@@ -271,7 +272,8 @@ impl<V: Vm> SerialStream<V> {
         } else if self.locations[id.0 as usize].value.is_none() {
             let location = &self.locations[id.0 as usize];
             let parent = location.parent.map(|parent| &self.locations[parent.0 as usize].key);
-            let value = self.vm.base_value(&location.key, parent).map_err(Interrupt::Read)?;
+            let limits = &self.settings.limits;
+            let value = self.vm.base_value(&location.key, parent, &|| limits.exceeded().is_some())?;
             self.locations[id.0 as usize].value = Some(value);
         }
         let Some(value) = &mut self.locations[id.0 as usize].value else { unreachable!("set right above") };
@@ -314,7 +316,7 @@ impl<V: Vm> SerialStream<V> {
             Interrupt::Cancelled => {
                 Stop::Cancelled(self.settings.limits.exceeded().unwrap_or(crate::CancelReason::Token))
             }
-            Interrupt::Blocked(_) | Interrupt::Read(_) => {
+            Interrupt::Blocked(_) | Interrupt::Read(_) | Interrupt::Panicked { .. } => {
                 panic!("a serial execution is never interrupted by {interrupt:?}")
             }
         }
@@ -329,7 +331,7 @@ impl<V: Vm> SerialView<V> {
             entry: EntryIndex(0),
             reads: Vec::new(),
             writes: Vec::new(),
-            asked: std::cell::Cell::new(0),
+            asked: 0,
         }
     }
 
@@ -373,7 +375,10 @@ impl<V: Vm> View<V> for SerialView<V> {
     const OBSERVES: bool = false;
 
     fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>> {
-        if self.is_cancelled() {
+        self.asked = self.asked.wrapping_add(1);
+        let looks_at_clock = self.asked.is_multiple_of(DEADLINE_INTERVAL);
+        let limits = &self.stream().settings.limits;
+        if limits.token.is_cancelled() || (looks_at_clock && limits.exceeded().is_some()) {
             return Err(Interrupt::Cancelled);
         }
         let stream = self.stream();
@@ -422,9 +427,6 @@ impl<V: Vm> View<V> for SerialView<V> {
 
     fn is_cancelled(&self) -> bool {
         let Some(stream) = &self.stream else { return true };
-        let limits = &stream.settings.limits;
-        let asked = self.asked.get().wrapping_add(1);
-        self.asked.set(asked);
-        limits.token.is_cancelled() || (asked.is_multiple_of(256) && limits.exceeded().is_some())
+        stream.settings.limits.exceeded().is_some()
     }
 }

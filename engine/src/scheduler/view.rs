@@ -4,7 +4,8 @@ use super::{
     optimistic::Core,
     vm::{Interrupt, Scanned, View, Vm},
 };
-use std::{cell::Cell, sync::Arc};
+use crate::cancel::DEADLINE_INTERVAL;
+use std::sync::Arc;
 
 /// What a speculative execution sees: the multi-version memory at one entry's place.
 pub(crate) struct SpeculativeView<V: Vm> {
@@ -14,11 +15,8 @@ pub(crate) struct SpeculativeView<V: Vm> {
     pub(crate) reads: Vec<Read<V>>,
     pub(crate) scans: Vec<Scan<V>>,
     pub(crate) writes: Vec<(LocationId, V::Write)>,
-    asked: Cell<u32>,
+    asked: u32,
 }
-
-/// How many questions whether to stop go by between two looks at the clock.
-const DEADLINE_INTERVAL: u32 = 256;
 
 impl<V: Vm> SpeculativeView<V> {
     pub(crate) fn new() -> Self {
@@ -29,7 +27,7 @@ impl<V: Vm> SpeculativeView<V> {
             reads: Vec::new(),
             scans: Vec::new(),
             writes: Vec::new(),
-            asked: Cell::new(0),
+            asked: 0,
         }
     }
 
@@ -52,6 +50,26 @@ impl<V: Vm> SpeculativeView<V> {
         self.writes.clear();
     }
 
+    /// Memory that reads and writes will hold until the entry is committed, in bytes.
+    pub(crate) fn used_bytes(&self) -> usize {
+        let writes = self.writes.iter().map(|(_, write)| V::heap_bytes_of_write(write)).sum::<usize>();
+        let observations = self.reads.iter().filter_map(|read| read.observation.as_ref());
+        let observed = observations.map(V::heap_bytes_of_observation).sum::<usize>();
+        let seen = self.scans.iter().map(|scan| size_of_val(&*scan.seen)).sum::<usize>();
+        writes + observed + seen + size_of_val(&*self.writes) + size_of_val(&*self.reads)
+    }
+
+    fn stop_if_cancelled(&mut self) -> Result<(), Interrupt<V>> {
+        self.asked = self.asked.wrapping_add(1);
+        let sign = &self.core().stop_sign;
+        let looks_at_clock = self.asked.is_multiple_of(DEADLINE_INTERVAL);
+        if sign.is_set() || (looks_at_clock && sign.should_stop()) {
+            Err(Interrupt::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
     fn core(&self) -> &Core<V> {
         let Some(core) = &self.core else { panic!("a view is attached while it executes") };
         core
@@ -62,10 +80,8 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     const OBSERVES: bool = true;
 
     fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>> {
+        self.stop_if_cancelled()?;
         let core = self.core();
-        if self.is_cancelled() {
-            return Err(Interrupt::Cancelled);
-        }
         let location = core.memory.locate(&key, parent)?;
         // A final execution cannot be invalidated: it needs no reader's mark.
         let register = (!self.is_final).then(|| core.frontier());
@@ -89,7 +105,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     fn scan(&mut self, range: V::Range) -> Result<Scanned<V>, Interrupt<V>> {
         let core = self.core();
         // First the mark, then the look: a write that the look misses finds the mark.
-        core.memory.add_range_reader(range.clone(), self.entry);
+        core.memory.add_range_reader(range.clone(), self.entry, core.frontier());
         let seen = core.memory.scan(&core.vm, &range, self.entry)?;
         self.scans.push(Scan { range, seen: seen.clone() });
         Ok(seen)
@@ -108,12 +124,6 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     }
 
     fn is_cancelled(&self) -> bool {
-        let core = self.core();
-        if core.is_stopped() || core.settings.limits.token.is_cancelled() {
-            return true;
-        }
-        let asked = self.asked.get().wrapping_add(1);
-        self.asked.set(asked);
-        asked.is_multiple_of(DEADLINE_INTERVAL) && core.settings.limits.exceeded().is_some()
+        self.core().stop_sign.should_stop()
     }
 }

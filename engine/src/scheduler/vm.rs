@@ -31,9 +31,28 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// What one worker keeps between executions (an EVM and its buffers).
     type Local<W: View<Self>>: Send;
 
-    /// The value before the stream. May block. A child is asked for only by entries that read its parent.
-    fn base_value(&self, key: &Self::Key, parent: Option<&Self::Key>)
-    -> Result<Self::Value, Self::ReadError>;
+    /// The value before the stream. A child is asked for only by entries that read its parent. May block; then it
+    /// should look at `should_stop` now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupt::Read`], or [`Interrupt::Cancelled`] if it should stop.
+    fn base_value(
+        &self,
+        key: &Self::Key,
+        parent: Option<&Self::Key>,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Self::Value, Interrupt<Self>>;
+
+    /// Memory that a write holds besides its own size, in bytes.
+    fn heap_bytes_of_write(_write: &Self::Write) -> usize {
+        0
+    }
+
+    /// Memory that an observation holds besides its own size, in bytes.
+    fn heap_bytes_of_observation(_observation: &Self::Observation) -> usize {
+        0
+    }
 
     /// All keys of a range that have a value before the stream.
     fn base_range(&self, range: &Self::Range) -> Result<Vec<Self::Key>, Self::ReadError>;
@@ -177,7 +196,7 @@ pub trait View<V: Vm>: Send {
     /// Whether all earlier entries are committed: nothing that is read can change any more.
     fn is_final(&self) -> bool;
 
-    /// Whether the execution should stop at once.
+    /// Whether the execution should stop at once. Looks at the clock: long work asks now and then.
     fn is_cancelled(&self) -> bool;
 }
 
@@ -192,6 +211,11 @@ pub enum Interrupt<V: Vm> {
     Cancelled,
     /// The stream's memory budget is used up.
     MemoryLimit,
+    /// The machine panicked.
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
 }
 
 impl<V: Vm> Clone for Interrupt<V> {
@@ -201,6 +225,7 @@ impl<V: Vm> Clone for Interrupt<V> {
             Self::Read(error) => Self::Read(error.clone()),
             Self::Cancelled => Self::Cancelled,
             Self::MemoryLimit => Self::MemoryLimit,
+            Self::Panicked { message } => Self::Panicked { message: message.clone() },
         }
     }
 }

@@ -81,10 +81,15 @@ impl Vm for Programs {
     type Ledger = Vec<i64>;
     type Local<W: View<Self>> = Local<W>;
 
-    fn base_value(&self, key: &Key, _parent: Option<&Key>) -> Result<Option<i64>, String> {
+    fn base_value(
+        &self,
+        key: &Key,
+        _parent: Option<&Key>,
+        _should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<i64>, Interrupt<Self>> {
         // One key that cannot be read, to see that only those fail who need it in order.
         if *key == Key::Plain(u8::MAX) {
-            return Err("unreadable".into());
+            return Err(Interrupt::Read("unreadable".into()));
         }
         Ok(self.base.get(key).copied())
     }

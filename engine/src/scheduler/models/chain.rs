@@ -27,7 +27,7 @@ enum Saw {
 
 impl Store {
     fn new() -> Arc<Self> {
-        let memory = Memory::new(None, 0);
+        let memory = Memory::new(None, 0, Arc::default());
         memory.add_budget(1 << 20);
         Arc::new(Self { vm: Programs::new(&[]), memory })
     }

@@ -65,7 +65,12 @@ impl Vm for Programs {
     type Ledger = Vec<u64>;
     type Local<W: View<Self>> = W;
 
-    fn base_value(&self, _key: &Key, _parent: Option<&Key>) -> Result<u64, Infallible> {
+    fn base_value(
+        &self,
+        _key: &Key,
+        _parent: Option<&Key>,
+        _should_stop: &dyn Fn() -> bool,
+    ) -> Result<u64, Interrupt<Self>> {
         Ok(BASE)
     }
 

@@ -1,0 +1,171 @@
+use super::{
+    Task,
+    work::{Core, Counters},
+};
+use crate::scheduler::{
+    entry::{Record, State},
+    ids::{EntryIndex, LocationId},
+    strategy::{SegmentMetrics, Stop},
+    vm::{Interrupt, Vm},
+};
+use std::{
+    ops::ControlFlow,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+/// What only the thread in charge of the frontier touches.
+pub(super) struct Commits<V: Vm> {
+    pub(super) ledger: V::Ledger,
+    pub(super) log: Vec<(LocationId, V::Value)>,
+    pub(super) metrics: SegmentMetrics,
+    pub(super) segment_began: Instant,
+    pub(super) locations_before: u32,
+    pub(super) sealed: Vec<SegmentMetrics>,
+    pub(super) submitted_at: Vec<Instant>,
+}
+
+impl<V: Vm> Core<V> {
+    /// Commits what can be committed, if nobody else is at it. Returns an entry that the caller must run next:
+    /// the frontier's, whose reads were stale.
+    pub(super) fn advance(&self) -> Option<Task> {
+        self.charge.signal(|| {
+            let began = Instant::now();
+            let mut commits = self.commits.lock();
+            let before = self.frontier();
+            let flow = self.commit_ready(&mut commits);
+            commits.metrics.commit += began.elapsed();
+            drop(commits);
+            if self.frontier() != before && self.has_work() {
+                self.wake_one();
+            }
+            flow
+        })
+    }
+
+    pub(super) fn commit_ready(&self, commits: &mut Commits<V>) -> ControlFlow<Task> {
+        loop {
+            let index = EntryIndex(self.frontier());
+            if self.is_stopped() || index.0 == self.submitted.load(Ordering::SeqCst) {
+                return ControlFlow::Continue(());
+            }
+            let entry = self.entries.get(index.0);
+            let (state, incarnation) = entry.status();
+            if state != State::Done || !entry.transition(incarnation, State::Done, State::Committing) {
+                return ControlFlow::Continue(());
+            }
+            if let Some(fuzz) = &self.settings.fuzz
+                && !entry.record.lock().is_final
+                && fuzz.replay_suffix(index, incarnation)
+            {
+                self.replay_suffix(index);
+                return ControlFlow::Break((index, entry.restart(incarnation)));
+            }
+            let mut record = entry.record.lock();
+            // An error is no observation: what the failed read would have seen may have changed since.
+            let stands = || matches!(record.result, Some(Ok(_))) && self.is_valid(index, &record);
+            if !record.is_final && !stands() {
+                for location in &record.written {
+                    self.memory.mark_estimate(index, *location);
+                }
+                return ControlFlow::Break((index, entry.restart(incarnation)));
+            }
+            if let Err(stop) = self.commit(commits, index, &mut record) {
+                self.stop(stop);
+                return ControlFlow::Continue(());
+            }
+            let moved = entry.transition(incarnation, State::Committing, State::Committed);
+            debug_assert!(moved, "only the frontier leaves this state");
+        }
+    }
+
+    /// Sends everything executed behind an entry back to be run again.
+    pub(super) fn replay_suffix(&self, after: EntryIndex) {
+        for index in
+            after.0 + 1..self.cursor.load(Ordering::SeqCst).min(self.submitted.load(Ordering::SeqCst))
+        {
+            let entry = self.entries.get(index);
+            let (state, incarnation) = entry.status();
+            if state == State::Done && entry.transition(incarnation, State::Done, State::Invalidating) {
+                self.invalidate(EntryIndex(index), incarnation, State::Invalidating);
+                self.retry(index);
+            }
+        }
+    }
+
+    /// Publishes one entry: into the ledger, into the committed values.
+    pub(super) fn commit(
+        &self,
+        commits: &mut Commits<V>,
+        index: EntryIndex,
+        record: &mut Record<V>,
+    ) -> Result<(), Stop<V>> {
+        let segment = self.vm.segment_of(index);
+        let refused = |refusal| Stop::Refused { segment, refusal };
+        let Commits { ledger, log, metrics, .. } = commits;
+        metrics.executions += u64::from(record.executions);
+        metrics.aborts += u64::from(record.executions - record.waits) - 1;
+        metrics.waits += u64::from(record.waits);
+        metrics.execute += record.execute_time;
+        // First, as it does not depend on how the entry's execution went.
+        self.vm.admit(ledger, index).map_err(refused)?;
+        let output = match record.result.take() {
+            Some(Ok(output)) => output,
+            Some(Err(Interrupt::Read(error))) => return Err(refused(self.vm.refuse_read(index, error))),
+            other => {
+                panic!("entry {index} has no result to commit: {:?}", other.map(|result| result.is_ok()))
+            }
+        };
+        self.vm.commit(ledger, index, output).map_err(refused)?;
+        for location in record.written.drain(..) {
+            self.memory.commit(&self.vm, index, segment, location, log).map_err(
+                |interrupt| match interrupt {
+                    Interrupt::Read(error) => refused(self.vm.refuse_read(index, error)),
+                    Interrupt::Cancelled => Stop::Cancelled(self.cancel_reason()),
+                    other => panic!("committing entry {index} was interrupted: {other:?}"),
+                },
+            )?;
+        }
+        record.reads = Vec::new();
+        record.scans = Vec::new();
+        self.memory.release(std::mem::take(&mut record.charged_bytes));
+        if self.vm.is_transaction(index) {
+            self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        let (first, end) = self.vm.entries_of(segment);
+        if index.0 + 1 == end.0 {
+            self.seal(commits, segment, first);
+        }
+        self.frontier.store(index.0 + 1, Ordering::SeqCst);
+        if index.0 + 1 == end.0 {
+            self.driver.wake();
+        }
+        Ok(())
+    }
+
+    /// Adds what was counted outside the commits since the last segment was sealed.
+    pub(super) fn with_counters(&self, metrics: SegmentMetrics) -> SegmentMetrics {
+        let Counters { validations, in_flight, max_in_flight, idle_ns } = &self.counters;
+        SegmentMetrics {
+            validations: validations.swap(0, Ordering::Relaxed),
+            idle: Duration::from_nanos(idle_ns.swap(0, Ordering::Relaxed)),
+            max_in_flight: max_in_flight.swap(in_flight.load(Ordering::Relaxed), Ordering::Relaxed).into(),
+            ..metrics
+        }
+    }
+
+    pub(super) fn seal(&self, commits: &mut Commits<V>, segment: u32, first: EntryIndex) {
+        let mut metrics = self.with_counters(std::mem::take(&mut commits.metrics));
+        let locations = self.memory.table.len();
+        metrics.locations = u64::from(locations - commits.locations_before);
+        commits.locations_before = locations;
+        let changes = self.memory.changes(first, &mut commits.log);
+        self.vm.seal(&mut commits.ledger, segment, changes, &|id| self.memory.committed(id));
+        let submitted = commits.submitted_at.get(segment as usize).copied();
+        let began = submitted.map_or(commits.segment_began, |submitted| submitted.max(commits.segment_began));
+        commits.segment_began = Instant::now();
+        metrics.wall = commits.segment_began - began;
+        metrics.sealed_at = Some(commits.segment_began);
+        commits.sealed.push(metrics);
+    }
+}

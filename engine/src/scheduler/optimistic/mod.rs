@@ -1,0 +1,216 @@
+//! The optimistic strategy: its handle on a run here, what workers do in `work`, the commits in `frontier`.
+
+mod driver;
+mod frontier;
+mod work;
+
+use super::{
+    append_vec::AppendVec,
+    charge::Charge,
+    entry::Entry,
+    ids::{EntryIndex, Incarnation},
+    locations::LocationTable,
+    memory::Memory,
+    retries::Retries,
+    strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy},
+    view::SpeculativeView,
+    vm::Vm,
+};
+use crate::{
+    cancel::StopSign,
+    pool::{Job, Seat},
+};
+use crossbeam::utils::CachePadded;
+use driver::Driver;
+use frontier::Commits;
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+pub(crate) use work::Core;
+use work::Counters;
+
+/// Runs ahead of the commit frontier on all workers.
+pub struct Optimistic<V: Vm> {
+    kept: Arc<Kept<V>>,
+}
+
+/// What is kept from one stream to the next: memory, nothing that was learnt.
+struct Kept<V: Vm> {
+    /// Workers' states.
+    locals: Mutex<Vec<V::Local<SpeculativeView<V>>>>,
+    /// Tables of locations and entries.
+    tables: Mutex<Vec<Tables<V>>>,
+}
+
+type Tables<V> = (LocationTable<V>, AppendVec<Entry<V>>);
+
+/// The pool's and the caller's handle on a run.
+struct OptimisticRun<V: Vm> {
+    core: Arc<Core<V>>,
+    kept: Arc<Kept<V>>,
+    /// Workers inside, the caller not counted.
+    helpers: AtomicUsize,
+}
+
+/// An entry claimed for execution.
+type Task = (EntryIndex, Incarnation);
+
+impl<V: Vm> Default for Optimistic<V> {
+    fn default() -> Self {
+        Self { kept: Arc::new(Kept { locals: Mutex::default(), tables: Mutex::default() }) }
+    }
+}
+
+impl<V: Vm> Strategy<V> for Optimistic<V> {
+    fn name(&self) -> &'static str {
+        "optimistic"
+    }
+
+    fn start(&self, vm: Arc<V>, settings: RunSettings) -> Arc<dyn Run<V>> {
+        let (table, entries) = self.kept.tables.lock().pop().unzip();
+        let stop_sign = Arc::new(StopSign::new(settings.limits.clone()));
+        let core = Core {
+            memory: Memory::new(table, settings.expected_locations, Arc::clone(&stop_sign)),
+            stop_sign,
+            entries: entries.unwrap_or_else(AppendVec::new),
+            submitted: AtomicU32::new(0),
+            cursor: CachePadded::new(AtomicU32::new(0)),
+            frontier: CachePadded::new(AtomicU32::new(0)),
+            charge: CachePadded::new(Charge::new()),
+            commits: Mutex::new(Commits {
+                ledger: vm.ledger(),
+                log: Vec::new(),
+                metrics: SegmentMetrics::default(),
+                segment_began: Instant::now(),
+                locations_before: 0,
+                sealed: Vec::new(),
+                submitted_at: Vec::new(),
+            }),
+            retries: Retries::default(),
+            driver: Driver::default(),
+            stop: Mutex::new(None),
+            counters: Counters::default(),
+            vm,
+            settings,
+        };
+        let run = Arc::new(OptimisticRun {
+            core: Arc::new(core),
+            kept: Arc::clone(&self.kept),
+            helpers: AtomicUsize::new(0),
+        });
+        if run.core.settings.threads > 1 {
+            let pool = Arc::clone(&run.core.settings.pool);
+            pool.offer(Arc::clone(&run) as Arc<dyn Job>);
+        }
+        run
+    }
+}
+
+impl<V: Vm> Run<V> for OptimisticRun<V> {
+    fn submit(&self, segment: u32, memory_bytes: usize) {
+        let core = &self.core;
+        core.memory.add_budget(memory_bytes);
+        core.commits.lock().submitted_at.push(Instant::now());
+        let (first, end) = core.vm.entries_of(segment);
+        for _ in first.0..end.0 {
+            core.entries.push(Entry::new());
+        }
+        core.submitted.store(end.0, Ordering::SeqCst);
+        // One is enough: whoever finds more work than its own wakes the next.
+        core.wake_one();
+    }
+
+    fn drive(&self, until: &dyn Fn() -> bool) {
+        let core = &self.core;
+        let seat = Seat::new();
+        *core.driver.waker.lock() = Some(seat.waker());
+        let mut local = self.check_out();
+        loop {
+            core.work(&mut local, until);
+            if until() || core.is_stopped() || core.is_complete() {
+                break;
+            }
+            let asleep = Instant::now();
+            core.driver.sleep_unless(&seat, || {
+                until() || core.is_stopped() || core.is_complete() || core.has_work()
+            });
+            core.add_idle(asleep.elapsed());
+        }
+        *core.driver.waker.lock() = None;
+        self.check_in(local);
+    }
+
+    fn stopped(&self) -> Option<Stop<V>> {
+        self.core.stop.lock().clone()
+    }
+
+    fn metrics(&self, segment: u32) -> SegmentMetrics {
+        let mut commits = self.core.commits.lock();
+        if segment as usize == commits.sealed.len() {
+            // The run stopped in this one: nothing more will be counted.
+            let metrics = self.core.with_counters(commits.metrics);
+            commits.sealed.push(metrics);
+        }
+        commits.sealed.get(segment as usize).copied().unwrap_or_default()
+    }
+
+    fn close(self: Arc<Self>) {
+        // Whoever is still inside leaves at its next look.
+        self.core.stop_sign.raise();
+        if self.core.settings.threads > 1 {
+            let pool = Arc::clone(&self.core.settings.pool);
+            pool.retire(&self);
+        }
+        // Nobody else is left: no worker, no view.
+        let Some(Self { core, kept, .. }) = Arc::into_inner(self) else { return };
+        let Some(core) = Arc::into_inner(core) else { return };
+        let (table, mut entries) = (core.memory.table, core.entries);
+        entries.clear();
+        kept.tables.lock().push((table, entries));
+    }
+}
+
+impl<V: Vm> Job for OptimisticRun<V> {
+    fn help(&self) -> bool {
+        if !self.has_work() {
+            return false;
+        }
+        if self.helpers.fetch_add(1, Ordering::SeqCst) + 1 >= self.core.settings.threads {
+            self.helpers.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
+        let mut local = self.check_out();
+        let worked = self.core.work(&mut local, &|| false);
+        self.check_in(local);
+        self.helpers.fetch_sub(1, Ordering::SeqCst);
+        worked
+    }
+
+    fn has_work(&self) -> bool {
+        !self.core.is_stopped()
+            && self.helpers.load(Ordering::SeqCst) + 1 < self.core.settings.threads
+            && self.core.has_work()
+    }
+}
+
+impl<V: Vm> OptimisticRun<V> {
+    fn check_out(&self) -> V::Local<SpeculativeView<V>> {
+        let mut local =
+            self.kept.locals.lock().pop().unwrap_or_else(|| self.core.vm.local(SpeculativeView::new()));
+        self.core.vm.rebind(&mut local);
+        V::view(&mut local).attach(Some(Arc::clone(&self.core)));
+        local
+    }
+
+    fn check_in(&self, mut local: V::Local<SpeculativeView<V>>) {
+        // A view that kept its run would keep the run's memory.
+        V::view(&mut local).attach(None);
+        V::unbind(&mut local);
+        self.kept.locals.lock().push(local);
+    }
+}

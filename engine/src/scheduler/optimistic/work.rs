@@ -1,0 +1,347 @@
+use super::{Driver, Task, frontier::Commits};
+use crate::{
+    CancelReason,
+    cancel::StopSign,
+    scheduler::{
+        append_vec::AppendVec,
+        charge::Charge,
+        entry::{Entry, Record, State},
+        ids::{EntryIndex, Incarnation},
+        memory::{Memory, Suspects},
+        retries::Retries,
+        strategy::{RunSettings, Stop, panic_message},
+        view::SpeculativeView,
+        vm::{Interrupt, Vm},
+    },
+};
+use crossbeam::utils::{Backoff, CachePadded};
+use parking_lot::Mutex;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// What all workers of a run share.
+pub(crate) struct Core<V: Vm> {
+    pub(crate) vm: Arc<V>,
+    pub(crate) memory: Memory<V>,
+    pub(crate) settings: RunSettings,
+    pub(super) entries: AppendVec<Entry<V>>,
+    /// One past the last entry that may be executed.
+    pub(super) submitted: AtomicU32,
+    /// The next entry that nobody has begun.
+    pub(super) cursor: CachePadded<AtomicU32>,
+    /// The first entry that is not committed.
+    pub(super) frontier: CachePadded<AtomicU32>,
+    pub(super) charge: CachePadded<Charge>,
+    pub(super) commits: Mutex<Commits<V>>,
+    pub(super) retries: Retries,
+    pub(super) driver: Driver,
+    pub(crate) stop_sign: Arc<StopSign>,
+    pub(super) stop: Mutex<Option<Stop<V>>>,
+    pub(super) counters: Counters,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) validations: AtomicU64,
+    pub(super) in_flight: AtomicU32,
+    pub(super) max_in_flight: AtomicU32,
+    pub(super) idle_ns: AtomicU64,
+}
+
+impl<V: Vm> Core<V> {
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop_sign.is_raised()
+    }
+
+    /// The first entry that is not committed.
+    pub(crate) fn frontier(&self) -> u32 {
+        self.frontier.load(Ordering::SeqCst)
+    }
+
+    /// Why an execution found itself cancelled. The reason is of no account if the run was stopped before.
+    pub(super) fn cancel_reason(&self) -> CancelReason {
+        self.settings.limits.exceeded().unwrap_or(CancelReason::Token)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.frontier() == self.submitted.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        !self.retries.is_empty() || self.cursor.load(Ordering::SeqCst) < self.window_end()
+    }
+
+    /// One past the last entry that may be begun now.
+    pub(super) fn window_end(&self) -> u32 {
+        let ahead = self.frontier().saturating_add(self.settings.look_ahead_entries_max);
+        ahead.min(self.submitted.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn add_idle(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.counters.idle_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    pub(super) fn stop(&self, stop: Stop<V>) {
+        let mut first = self.stop.lock();
+        if first.is_none() {
+            *first = Some(stop);
+        }
+        drop(first);
+        self.stop_sign.raise();
+        self.driver.wake();
+    }
+
+    /// Wakes one who can help: the driver, which is here for nothing else, before a worker.
+    pub(super) fn wake_one(&self) {
+        if !self.driver.wake() {
+            self.settings.pool.idle().wake_one();
+        }
+    }
+
+    /// Executes and commits as long as there is something to do. Returns whether there was.
+    pub(super) fn work(&self, local: &mut V::Local<SpeculativeView<V>>, until: &dyn Fn() -> bool) -> bool {
+        let mut worked = false;
+        let mut next = None;
+        let backoff = Backoff::new();
+        loop {
+            if next.is_none() && (self.is_stopped() || until()) {
+                return worked;
+            }
+            match next.take().or_else(|| self.take_task()) {
+                Some(task) => {
+                    if !worked && self.has_work() {
+                        self.wake_one();
+                    }
+                    worked = true;
+                    backoff.reset();
+                    // A panic of the machine, or of the scheduler itself, must not take the worker along.
+                    match catch_unwind(AssertUnwindSafe(|| {
+                        self.execute(local, task);
+                        self.advance()
+                    })) {
+                        Ok(task) => next = task,
+                        Err(payload) => {
+                            self.stop(Stop::Panicked { message: panic_message(&*payload) });
+                            *local = self.fresh_local(local);
+                        }
+                    }
+                }
+                // A task often appears within a microsecond; sleeping and waking costs several.
+                None if self.settings.pool.may_spin() && !backoff.is_completed() && !self.is_complete() => {
+                    backoff.snooze();
+                }
+                None => return worked,
+            }
+        }
+    }
+
+    /// A panic may have left anything in a local: start it anew.
+    pub(super) fn fresh_local(&self, old: &mut V::Local<SpeculativeView<V>>) -> V::Local<SpeculativeView<V>> {
+        let core = V::view(old).detach();
+        let mut local = self.vm.local(SpeculativeView::new());
+        self.vm.rebind(&mut local);
+        V::view(&mut local).attach(core);
+        local
+    }
+
+    /// Claims the entry that should be executed next: a repeated one before a new one.
+    pub(super) fn take_task(&self) -> Option<Task> {
+        while let Some(entry) = self.retries.pop() {
+            if let Some(incarnation) = self.entries.get(entry).start() {
+                return Some((EntryIndex(entry), incarnation));
+            }
+        }
+        let mut cursor = self.cursor.load(Ordering::SeqCst);
+        while cursor < self.window_end() {
+            match self.cursor.compare_exchange_weak(cursor, cursor + 1, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => match self.entries.get(cursor).start() {
+                    Some(incarnation) => return Some((EntryIndex(cursor), incarnation)),
+                    None => cursor += 1,
+                },
+                Err(now) => cursor = now,
+            }
+        }
+        None
+    }
+
+    /// Executes a claimed entry and puts its writes in place.
+    pub(super) fn execute(&self, local: &mut V::Local<SpeculativeView<V>>, (index, incarnation): Task) {
+        let entry = self.entries.get(index.0);
+        let is_transaction = self.vm.is_transaction(index);
+        if let Some(reason) = self.settings.limits.exceeded() {
+            self.stop(Stop::Cancelled(reason));
+            return;
+        }
+        if incarnation.0 == 0 && is_transaction {
+            let in_flight = self.counters.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+            self.counters.max_in_flight.fetch_max(in_flight, Ordering::Relaxed);
+        }
+        if let Some(fuzz) = &self.settings.fuzz {
+            fuzz.before_execute(index, incarnation, is_transaction);
+        }
+        let began = Instant::now();
+        // Everything before is committed: what this execution reads can not change any more.
+        let is_final = self.frontier() == index.0;
+        V::view(local).begin(index, is_final);
+        let result =
+            catch_unwind(AssertUnwindSafe(|| self.vm.execute(local, index))).unwrap_or_else(|payload| {
+                *local = self.fresh_local(local);
+                Err(Interrupt::Panicked { message: panic_message(&*payload) })
+            });
+        let view = V::view(local);
+        let bytes = if result.is_ok() { view.used_bytes() } else { 0 };
+        let result = result.and_then(|output| self.memory.charge(bytes).map(|()| output));
+        match &result {
+            Err(Interrupt::Blocked(on)) => {
+                let mut record = entry.record.lock();
+                record.executions += 1;
+                record.waits += 1;
+                record.execute_time += began.elapsed();
+                drop(record);
+                return self.wait_for(index, incarnation, *on);
+            }
+            Err(Interrupt::Cancelled) => {
+                return self.stop(Stop::Cancelled(self.cancel_reason()));
+            }
+            // On a guess whatever failed may succeed in its turn: the frontier runs it again.
+            Err(Interrupt::MemoryLimit) if is_final => {
+                return self.stop(Stop::MemoryLimit { limit_bytes: self.memory.limit_bytes() });
+            }
+            Err(Interrupt::Panicked { message }) if is_final => {
+                return self.stop(Stop::Panicked { message: message.clone() });
+            }
+            Err(Interrupt::Read(_) | Interrupt::MemoryLimit | Interrupt::Panicked { .. }) => {
+                view.writes.clear()
+            }
+            Ok(_) => {}
+        }
+        let mut suspects = Suspects::new();
+        let mut record = entry.record.lock();
+        self.memory.release(std::mem::replace(&mut record.charged_bytes, bytes));
+        let old = std::mem::take(&mut record.written);
+        record.written.extend(view.writes.iter().map(|(location, _)| *location));
+        self.memory.land(&self.vm, index, incarnation, view.writes.drain(..), &mut suspects);
+        for location in old {
+            if !record.written.contains(&location) {
+                self.memory.withdraw(index, location, &mut suspects);
+            }
+        }
+        std::mem::swap(&mut record.reads, &mut view.reads);
+        std::mem::swap(&mut record.scans, &mut view.scans);
+        record.result = Some(result);
+        record.is_final = is_final;
+        record.executions += 1;
+        record.execute_time += began.elapsed();
+        drop(record);
+
+        let aborts =
+            !is_final && self.settings.fuzz.as_ref().is_some_and(|fuzz| fuzz.abort(index, incarnation));
+        while !entry.finish(incarnation) {
+            // Somebody wrote what this execution may have read.
+            if !self.is_valid(index, &entry.record.lock()) {
+                self.invalidate(index, incarnation, State::Running);
+                self.retry(index.0);
+                return self.tell(&mut suspects);
+            }
+        }
+        if aborts && entry.transition(incarnation, State::Done, State::Invalidating) {
+            self.invalidate(index, incarnation, State::Invalidating);
+            self.retry(index.0);
+        }
+        self.release_dependents(entry);
+        self.tell(&mut suspects);
+    }
+
+    /// Parks an entry until `on` was executed.
+    pub(super) fn wait_for(&self, index: EntryIndex, incarnation: Incarnation, on: EntryIndex) {
+        let entry = self.entries.get(index.0);
+        if !entry.transition(incarnation, State::Running, State::Waiting) {
+            // It became suspect, which is all the same now: it runs again.
+            entry.make_ready(incarnation);
+            return self.retry(index.0);
+        }
+        let blocker = self.entries.get(on.0);
+        let mut dependents = blocker.dependents.lock();
+        // Under the lock: whoever finishes the blocker takes its dependents only after this.
+        match blocker.status().0 {
+            State::Done | State::Committing | State::Committed => {
+                drop(dependents);
+                entry.make_ready(incarnation);
+                self.retry(index.0);
+            }
+            _ => dependents.push(index.0),
+        }
+    }
+
+    pub(super) fn release_dependents(&self, entry: &Entry<V>) {
+        let dependents = std::mem::take(&mut *entry.dependents.lock());
+        for dependent in dependents {
+            let waiting = self.entries.get(dependent);
+            let (_, incarnation) = waiting.status();
+            debug_assert_eq!(waiting.status().0, State::Waiting);
+            waiting.make_ready(incarnation);
+            self.retry(dependent);
+        }
+    }
+
+    pub(super) fn retry(&self, entry: u32) {
+        self.retries.push(entry);
+        self.wake_one();
+    }
+
+    /// Tells entries that something they read was written: the executed ones are checked at once.
+    pub(super) fn tell(&self, suspects: &mut Suspects) {
+        suspects.sort_unstable();
+        suspects.dedup();
+        for suspect in suspects.drain(..) {
+            self.check(EntryIndex(suspect));
+        }
+    }
+
+    pub(super) fn check(&self, index: EntryIndex) {
+        let entry = self.entries.get(index.0);
+        if entry.suspect() {
+            return;
+        }
+        let record = entry.record.lock();
+        let (state, incarnation) = entry.status();
+        if state == State::Done
+            && !record.is_final
+            && !self.is_valid(index, &record)
+            && entry.transition(incarnation, State::Done, State::Invalidating)
+        {
+            drop(record);
+            self.invalidate(index, incarnation, State::Invalidating);
+            self.retry(index.0);
+        }
+    }
+
+    /// Marks an entry's writes as guesses and makes it ready. The caller alone may leave the state `from`.
+    pub(super) fn invalidate(&self, index: EntryIndex, incarnation: Incarnation, from: State) {
+        let entry = self.entries.get(index.0);
+        debug_assert_eq!(entry.status().0, from);
+        for location in &entry.record.lock().written {
+            self.memory.mark_estimate(index, *location);
+        }
+        entry.make_ready(incarnation);
+    }
+
+    /// Whether all that an execution observed still holds.
+    pub(super) fn is_valid(&self, index: EntryIndex, record: &Record<V>) -> bool {
+        self.counters.validations.fetch_add(1, Ordering::Relaxed);
+        record.reads.iter().all(|read| {
+            let Some(observation) = &read.observation else { return true };
+            self.memory.holds(read.location, index, observation)
+        }) && record
+            .scans
+            .iter()
+            .all(|scan| self.memory.scan(&self.vm, &scan.range, index).is_ok_and(|now| now == scan.seen))
+    }
+}
