@@ -170,6 +170,13 @@ fn chain_spec(config: &ChainConfig) -> Result<ChainSpec, GenesisError> {
             value: name.clone(),
             expected: "the name of a fork",
         })?;
+        if params.update_fraction == 0 {
+            return Err(GenesisError::Field {
+                field: "config.blobSchedule.baseFeeUpdateFraction",
+                value: format!("0 ({name})"),
+                expected: "more than zero: the blob fee's exponent is divided by it",
+            });
+        }
         chain = chain.with_blob_params(fork, *params);
     }
     Ok(chain
@@ -244,6 +251,18 @@ mod tests {
         let json = GENESIS.replace("\"berlinBlock\": 0", "\"berlinBlock\": 9");
         let error = Genesis::from_json(&json).unwrap_err().to_string();
         assert!(error.contains("Berlin at 9") && error.contains("London at 0"), "{error}");
+    }
+
+    #[test]
+    fn a_blob_fee_that_divides_by_zero_is_refused() {
+        let text = |fraction: u32| {
+            format!(
+                r#"{{"config": {{"chainId": 1, "blobSchedule": {{"cancun": {{"target": 3, "max": 6, "baseFeeUpdateFraction": {fraction}}}}}}}, "difficulty": "0x0", "gasLimit": "0x1", "alloc": {{}}}}"#
+            )
+        };
+        Genesis::from_json(&text(1)).unwrap();
+        let error = Genesis::from_json(&text(0)).unwrap_err().to_string();
+        assert!(error.contains("baseFeeUpdateFraction"), "{error}");
     }
 
     #[test]

@@ -88,8 +88,13 @@ impl ChainSpec {
     }
 
     /// Overrides the blob parameters that hold from a fork on ([EIP-7840](https://eips.ethereum.org/EIPS/eip-7840)).
+    ///
+    /// # Panics
+    ///
+    /// If the update fraction is zero: the blob fee's exponent is divided by it.
     #[must_use]
     pub fn with_blob_params(mut self, fork: EthereumHardfork, params: BlobParams) -> Self {
+        assert_ne!(params.update_fraction, 0, "the blob fee's exponent is divided by the update fraction");
         self.blob_params.insert(fork, params);
         self
     }

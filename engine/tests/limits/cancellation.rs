@@ -3,7 +3,7 @@
 use crate::{
     case::{ALICE, BOB, CAROL, Case, call, pay},
     code::Code,
-    readers::Watching,
+    readers::{Later, Slow, Watching},
     support::{STRANGER, WAYS, check_usable, engine, options, run, small},
 };
 use alloy_primitives::{Address, B256, Bytes};
@@ -52,6 +52,33 @@ fn check_token_ends(case: &Case) {
         let answer = case.execute_with(&engine, Arc::new(reader), &options);
         assert_eq!(answer.unwrap_err(), TOKEN, "{strategy} on {workers}");
         canceller.join().unwrap();
+        check_usable(&engine);
+    }
+}
+
+#[test]
+fn a_token_or_a_deadline_ends_the_wait_for_an_answer() {
+    let case = small();
+    for (strategy, workers) in WAYS {
+        let engine = engine(&case, workers);
+        let run = |options: &ExecuteOptions| {
+            // Issuers are held, and complete nothing.
+            let (reader, issuers) = Slow::new(case.state.clone(), Later::Value);
+            let token = options.cancel.clone();
+            let canceller = std::thread::spawn(move || {
+                let held = issuers.recv().unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+                token.cancel();
+                (held, issuers.into_iter().collect::<Vec<_>>())
+            });
+            let answer = case.execute_with(&engine, Arc::new(reader), options);
+            canceller.join().unwrap();
+            answer.unwrap_err()
+        };
+        assert_eq!(run(&options(strategy)), TOKEN, "{strategy} on {workers}");
+        let deadline = Some(Instant::now() + Duration::from_millis(5));
+        let late = run(&ExecuteOptions { deadline, ..options(strategy) });
+        assert!(late == DEADLINE || late == TOKEN, "{strategy} on {workers}: {late}");
         check_usable(&engine);
     }
 }

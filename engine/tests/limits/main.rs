@@ -8,6 +8,7 @@ mod case;
 #[path = "../native_cases/code.rs"]
 #[expect(dead_code, reason = "another suite uses more of it")]
 mod code;
+mod guesses;
 mod memory;
 #[path = "../common/oracle.rs"]
 mod oracle;

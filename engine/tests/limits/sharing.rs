@@ -5,12 +5,19 @@ use crate::{
     code::Code,
     support::{COUNTER, STRANGER, check_usable, counter, expected, options, pool, run, small},
 };
-use alloy_primitives::Address;
+use alloy_primitives::{Address, Bytes};
 use citius_engine::{
-    BlockOutcome, Engine, EngineConfig, ExecuteOptions, StrategyChoice, WorkerPool, chain::ChainSpec,
+    BlockOutcome, Engine, EngineConfig, ExecuteOptions, StrategyChoice, WorkerPool,
+    chain::{ChainSpec, CustomPrecompile},
 };
-use revm::{bytecode::opcode as op, context::TxEnv, primitives::hardfork::SpecId};
-use std::{num::NonZeroUsize, sync::Arc};
+use revm::{
+    bytecode::opcode as op, context::TxEnv, precompile::PrecompileOutput, primitives::hardfork::SpecId,
+};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
 
 const WITNESS: Address = Address::repeat_byte(0x31);
 const BLOCKS: u64 = 50;
@@ -165,4 +172,69 @@ fn no_thread_is_made_for_a_block() {
     while threads() > before {
         std::thread::yield_now();
     }
+}
+
+/// A place where threads wait for each other, but not for ever.
+#[derive(Default)]
+struct Meeting {
+    there: Mutex<usize>,
+    came: Condvar,
+}
+
+impl Meeting {
+    /// Comes, and waits until `count` are there. Whether that happened.
+    fn join(&self, count: usize) -> bool {
+        *self.there.lock().unwrap() += 1;
+        self.came.notify_all();
+        self.wait(count)
+    }
+
+    fn wait(&self, count: usize) -> bool {
+        let there = self.there.lock().unwrap();
+        let patience = Duration::from_secs(10);
+        let (there, _) = self.came.wait_timeout_while(there, patience, |there| *there < count).unwrap();
+        *there >= count
+    }
+}
+
+/// Transactions whose calls of a precompile run `work`.
+fn working(count: usize, work: impl Fn() -> bool + Send + Sync + 'static) -> Case {
+    let run = move |_: &Bytes, _gas: u64, reservoir: u64| {
+        assert!(work(), "nobody came");
+        Ok(PrecompileOutput::new(0, Bytes::new(), reservoir))
+    };
+    let senders = [ALICE, BOB, CAROL];
+    let call = |index: usize| call(senders[index % 3], (index / 3) as u64, WITNESS);
+    let mut case = (0..count).fold(Case::new(SpecId::CANCUN), |case, index| case.with(call(index)));
+    case.chain = case.chain.with_precompile(CustomPrecompile { address: WITNESS, run: Arc::new(run) });
+    case
+}
+
+#[test]
+fn a_caller_that_waits_takes_no_worker_s_wake_up() {
+    let pool = pool(6);
+    let (begun, over) = (Arc::new(Meeting::default()), Arc::new(Meeting::default()));
+    let slow = {
+        let (begun, over) = (Arc::clone(&begun), Arc::clone(&over));
+        working(1, move || begun.join(1) && over.wait(1))
+    };
+    let meeting = Meeting::default();
+    // All five at the same time, or none gets any further.
+    let quick = working(5, move || meeting.join(5));
+    let (slow_engine, quick_engine) = (engine_on(&pool, &slow), engine_on(&pool, &quick));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let options = options(StrategyChoice::Optimistic);
+            let mut stream = slow_engine.stream(Arc::new(slow.state.clone()), &options);
+            stream.submit(Arc::new(slow.block.clone()));
+            // A worker has it: this thread has nothing to do, and sleeps.
+            assert!(begun.wait(1));
+            assert_eq!(stream.next().unwrap().unwrap().transactions.len(), 1);
+        });
+        assert!(begun.wait(1));
+        std::thread::sleep(Duration::from_millis(20));
+        let outcome = run(&quick, &quick_engine, &options(StrategyChoice::Optimistic)).unwrap();
+        assert_eq!(outcome.transactions.len(), 5);
+        over.join(1);
+    });
 }

@@ -14,9 +14,10 @@ use alloy_eips::{
 use alloy_evm::eth::dao_fork::{DAO_HARDFORK_ACCOUNTS, DAO_HARDFORK_BENEFICIARY};
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, b256};
 use citius_engine::{
-    BlockError, Engine, EngineConfig, ExecuteOptions, Ommer, StrategyChoice, WorkerPool, chain::ChainSpec,
+    BlockError, Engine, EngineConfig, ExecuteOptions, ExecutionError, Ommer, StrategyChoice, WorkerPool,
+    chain::ChainSpec,
 };
-use citius_state::{Account, StateReader};
+use citius_state::{Account, MemoryState, ReadError, StateKey, StateReader};
 use revm::{bytecode::opcode as op, context::TxEnv, primitives::hardfork::SpecId};
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -93,6 +94,124 @@ fn a_credit_fills_a_balance_at_most() {
         Case::new(SpecId::SHANGHAI).with_account(STRANGER, full(3)).with(pay(ALICE, 0, STRANGER, 2));
     case.block.withdrawals = vec![Withdrawal { index: 0, validator_index: 0, address: STRANGER, amount: 1 }];
     assert_eq!(case.executes().account(STRANGER).unwrap().balance, U256::MAX);
+}
+
+#[test]
+fn a_fee_that_its_receiver_cannot_hold_is_lost_whatever_was_guessed() {
+    // The first transaction fills the miner's balance up; the second calls the miner, so that its account is loaded.
+    for room in [0, 1_000_000_000] {
+        let fill = U256::MAX - U256::from(room);
+        let done = Case::new(SpecId::HOMESTEAD)
+            .with_account(ALICE, Account { balance: U256::MAX, ..Account::EMPTY })
+            .with(TxEnv { value: fill - U256::from(10_000_000), ..pay(ALICE, 0, MINER, 0) })
+            .with(call(BOB, 0, MINER))
+            .with(pay(MINER, 0, CAROL, 0))
+            .with(pay(MINER, 1, MINER, 0))
+            .executes();
+        assert_eq!(done.statuses(), [true; 4]);
+    }
+}
+
+#[test]
+fn a_refund_that_its_receiver_cannot_hold_is_lost_whatever_was_guessed() {
+    // Bob's own call pays him so much that what is left of his gas does not fit any more.
+    let rest = U256::MAX - U256::from(RICH) - U256::from(1_000_000);
+    let code = Code::new()
+        .ops(&[op::PUSH1, 0, op::PUSH1, 0, op::PUSH1, 0, op::PUSH1, 0])
+        .push(0)
+        .op(op::SLOAD)
+        .op(op::CALLER)
+        .push(0)
+        .op(op::CALL)
+        .store(1)
+        .bytes();
+    for more in [0, 500_000, 5_000_000, 10_000_000] {
+        let mut case = Case::new(SpecId::HOMESTEAD)
+            .with_contract(WITNESS, 0, code.clone())
+            .with(pay(ALICE, 0, BOB, more))
+            .with(call(BOB, 0, WITNESS));
+        let hoard = case.state.account(WITNESS).unwrap().unwrap();
+        case.state.set_account(WITNESS, Account { balance: rest, ..hoard });
+        case.state.set_storage(WITNESS, U256::ZERO, rest);
+        assert_eq!(case.executes().statuses(), [true; 2]);
+    }
+}
+
+#[test]
+fn a_system_call_begins_with_nothing_warm_whoever_ran_before() {
+    // Where the parents' hashes go: what the balance of a precompile costs here.
+    let code = Code::new()
+        .op(op::GAS)
+        .ops(&[op::PUSH1, 1, op::BALANCE, op::POP, op::GAS, op::SWAP1, op::SUB])
+        .store(0)
+        .bytes();
+    let case = Case::new(SpecId::PRAGUE)
+        .with_contract(HISTORY_STORAGE_ADDRESS, 0, code.clone())
+        .with_contract(WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, 0, code)
+        .with(pay(ALICE, 0, STRANGER, 1));
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+        let pool = WorkerPool::unpinned(NonZeroUsize::new(2).unwrap()).unwrap();
+        let engine = Engine::new(case.chain.clone(), pool, EngineConfig::default());
+        for repetition in 0..3 {
+            let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };
+            let outcome = case.execute_with(&engine, Arc::new(case.state.clone()), &options).unwrap();
+            for contract in [HISTORY_STORAGE_ADDRESS, WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS] {
+                let cost = outcome.changes.account(contract).unwrap().storage[0].after;
+                assert_eq!(cost, U256::from(2_600 + 3 + 2 + 2), "{strategy}, {repetition}, {contract}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_many_unknown_receivers_the_first_is_named() {
+    let withdrawal = |index| Withdrawal {
+        index,
+        validator_index: index,
+        address: Address::with_last_byte(100 - index as u8),
+        amount: 1,
+    };
+    let mut case = Case::new(SpecId::SHANGHAI).with(pay(ALICE, 0, STRANGER, 1));
+    case.block.withdrawals = (0..20).map(withdrawal).collect();
+    let mut witness = MemoryState::partial();
+    for address in [ALICE, MINER, STRANGER] {
+        match case.state.account(address).unwrap() {
+            Some(account) => witness.set_account(address, account),
+            None => witness.set_absent(address),
+        }
+    }
+    let first = ReadError::NotInWitness { key: StateKey::Account(Address::with_last_byte(100)) };
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+        let pool = WorkerPool::unpinned(NonZeroUsize::new(2).unwrap()).unwrap();
+        let engine = Engine::new(case.chain.clone(), pool, EngineConfig::default());
+        let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };
+        for _ in 0..10 {
+            let error = case.execute_with(&engine, Arc::new(witness.clone()), &options).unwrap_err();
+            let ExecutionError::Refused(BlockError::State { index: None, error }) = error else {
+                panic!("{error}")
+            };
+            assert_eq!(error, first);
+        }
+    }
+}
+
+#[test]
+fn an_uncle_from_nowhere_near_is_refused() {
+    for number in [0, 2, 3, 9, 10, 11, u64::MAX] {
+        let mut case = Case::new(SpecId::BYZANTIUM).with(pay(ALICE, 0, STRANGER, 1));
+        let beneficiary = Address::repeat_byte(0x71);
+        case.block.ommers = vec![Ommer::Known { beneficiary, number }];
+        let pool = WorkerPool::unpinned(NonZeroUsize::MIN).unwrap();
+        let engine = Engine::new(case.chain.clone(), pool, EngineConfig::default());
+        let answer = case.execute_with(&engine, Arc::new(case.state.clone()), &ExecuteOptions::default());
+        let block = case.block.header.number;
+        if number < block && number + 6 >= block {
+            assert!(answer.is_ok(), "{number}");
+        } else {
+            let error = answer.unwrap_err().to_string();
+            assert!(error.contains("ommers") && error.contains(&number.to_string()), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn a_scan_shows_the_key_or_is_named_to_its_writer() {
             })
         };
         // As a view scans.
-        store.memory.add_range_reader(0..5, EntryIndex(1));
+        store.memory.add_range_reader(0..5, EntryIndex(1), 0);
         let seen = store.memory.scan(&store.vm, &(0..5), EntryIndex(1));
         let seen = seen.unwrap_or_else(|interrupt| panic!("{interrupt:?}"));
         let suspects = writer.join().unwrap();
