@@ -198,6 +198,6 @@ fn what_is_committed_takes_no_memory_any_more() {
     let expected = expected(&case);
     // 44 locations, and four entries of 43 reads.
     check_same(&run(100_000).unwrap(), &expected, "in 100 kB");
-    let error = run(15_000).unwrap_err();
-    assert_eq!(error, ExecutionError::MemoryLimit { limit_bytes: 15_000 });
+    let error = run(8_000).unwrap_err();
+    assert_eq!(error, ExecutionError::MemoryLimit { limit_bytes: 8_000 });
 }

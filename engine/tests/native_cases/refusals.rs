@@ -104,6 +104,22 @@ fn a_lack_of_funds_is_refused() {
 }
 
 #[test]
+fn funds_that_an_earlier_transaction_spends_are_lacking() {
+    // Executed before the first, the second can pay.
+    let fee = 21_000 * GAS_PRICE;
+    for left in [fee - 1, fee] {
+        let case = Case::new(SpecId::CANCUN)
+            .with(pay(ALICE, 0, STRANGER, RICH - fee - left))
+            .with(pay(ALICE, 1, BOB, 0));
+        if left < fee {
+            assert_eq!(case.is_refused().transaction_index(), Some(1));
+        } else {
+            assert_eq!(case.executes().balance(ALICE), 0);
+        }
+    }
+}
+
+#[test]
 fn gas_beyond_what_the_block_has_left_is_refused() {
     let done = around(SpecId::CANCUN, good()).executes();
     let available = 30_000_000 - done.gas(0) - done.gas(1);

@@ -2,10 +2,15 @@
 
 use crate::contracts::{Cast, child_of, random_contract};
 use alloy_consensus::Header;
-use alloy_eips::{eip4895::Withdrawal, eip7702::Authorization};
+use alloy_eips::{
+    eip2935::HISTORY_STORAGE_ADDRESS, eip4788::BEACON_ROOTS_ADDRESS, eip4895::Withdrawal,
+    eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,
+    eip7702::Authorization,
+};
+use alloy_hardforks::{EthereumHardfork, ForkCondition};
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use citius_engine::{Block, Ommer, Transaction, chain::ChainSpec};
-use citius_state::{Account, MemoryState};
+use citius_state::{Account, MemoryState, StateKey, StateReader};
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use revm::{
@@ -22,10 +27,26 @@ use std::collections::HashMap;
 /// One case: a chain, a state, a stream of one to three blocks.
 pub(crate) struct Case {
     pub(crate) chain: ChainSpec,
-    pub(crate) spec: SpecId,
+    /// Each block's rules.
+    pub(crate) specs: Vec<SpecId>,
     pub(crate) state: MemoryState,
+    /// What the state's witness lacks.
+    pub(crate) unknown: Option<StateKey>,
     pub(crate) blocks: Vec<Block>,
 }
+
+/// Number of the first block.
+const FIRST: u64 = 10;
+/// Time of a block, less its number.
+const EPOCH: u64 = 1_000;
+
+/// Where the protocol's own calls go.
+const SYSTEM: [Address; 4] = [
+    HISTORY_STORAGE_ADDRESS,
+    BEACON_ROOTS_ADDRESS,
+    WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS,
+    CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,
+];
 
 const SPECS: [SpecId; 15] = [
     SpecId::FRONTIER,
@@ -57,7 +78,11 @@ struct Generator {
 /// The case of a seed.
 pub(crate) fn case(seed: u64) -> Case {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let spec = *SPECS.choose(&mut rng).expect("specs");
+    let place = rng.random_range(0..SPECS.len());
+    // Some streams cross the border to the next fork.
+    let border = rng.random_bool(0.2).then(|| FIRST + rng.random_range(1..3u64));
+    let next = border.and_then(|border| Some((border, *SPECS.get(place + 1)?)));
+    let spec = SPECS[place];
     let senders: Vec<Address> =
         (1..=rng.random_range(2..6u8)).map(|i| Address::repeat_byte(0xe0 + i)).collect();
     let contracts: Vec<Address> =
@@ -70,18 +95,55 @@ pub(crate) fn case(seed: u64) -> Case {
     let nonces = senders.iter().map(|sender| (*sender, rng.random_range(0..3))).collect();
     let mut generator = Generator { rng, spec, senders, cast, nonces, unique: 0 };
     let state = generator.state();
-    let blocks = generator.blocks();
-    Case { chain: ChainSpec::with_all_forks_until(1, spec), spec, state, blocks }
+    let (blocks, specs) = generator.blocks(next);
+    let unknown = generator.unknown(&state);
+    let mut chain = ChainSpec::with_all_forks_until(1, next.map_or(spec, |(_, spec)| spec));
+    if let Some((border, next)) = next {
+        let fork = fork_of(next);
+        let at_timestamp = fork >= EthereumHardfork::Shanghai;
+        let condition = if at_timestamp {
+            ForkCondition::Timestamp(EPOCH + border)
+        } else {
+            ForkCondition::Block(border)
+        };
+        chain = chain.with_fork(fork, condition);
+    }
+    Case { chain, specs, state, unknown, blocks }
+}
+
+/// The fork that brought a specification.
+fn fork_of(spec: SpecId) -> EthereumHardfork {
+    match spec {
+        SpecId::HOMESTEAD => EthereumHardfork::Homestead,
+        SpecId::TANGERINE => EthereumHardfork::Tangerine,
+        SpecId::SPURIOUS_DRAGON => EthereumHardfork::SpuriousDragon,
+        SpecId::BYZANTIUM => EthereumHardfork::Byzantium,
+        SpecId::PETERSBURG => EthereumHardfork::Petersburg,
+        SpecId::ISTANBUL => EthereumHardfork::Istanbul,
+        SpecId::BERLIN => EthereumHardfork::Berlin,
+        SpecId::LONDON => EthereumHardfork::London,
+        SpecId::MERGE => EthereumHardfork::Paris,
+        SpecId::SHANGHAI => EthereumHardfork::Shanghai,
+        SpecId::CANCUN => EthereumHardfork::Cancun,
+        SpecId::PRAGUE => EthereumHardfork::Prague,
+        SpecId::OSAKA => EthereumHardfork::Osaka,
+        SpecId::AMSTERDAM => EthereumHardfork::Amsterdam,
+        other => panic!("no fork begins with {other:?}"),
+    }
 }
 
 impl Generator {
     fn state(&mut self) -> MemoryState {
         let mut state = MemoryState::complete();
         for sender in self.senders.clone() {
-            // Some can pay for hardly more than one transaction.
-            let balance = if self.rng.random_bool(0.8) { 1_000_000_000_000 } else { 9_000_000u64 };
+            // Some can pay for hardly more than one transaction, some have nearly all there can be.
+            let balance = match self.rng.random_range(0..100) {
+                0..60 => U256::from(1_000_000_000_000u64),
+                60..95 => U256::from(self.rng.random_range(4_000_000..20_000_000u64)),
+                _ => U256::MAX - U256::from(self.rng.random_range(0..20_000_000u64)),
+            };
             let nonce = self.nonces[&sender];
-            state.set_account(sender, Account { balance: U256::from(balance), nonce, ..Account::EMPTY });
+            state.set_account(sender, Account { balance, nonce, ..Account::EMPTY });
         }
         for contract in self.cast.contracts.clone() {
             let code = random_contract(&mut self.rng, self.spec, &self.cast);
@@ -90,6 +152,13 @@ impl Generator {
             state.set_account(contract, Account { balance, nonce: 1, code_hash });
             for slot in 0..self.rng.random_range(0..4u64) {
                 state.set_storage(contract, U256::from(slot), U256::from(self.rng.random_range(1..9u64)));
+            }
+        }
+        for contract in SYSTEM {
+            if self.rng.random_bool(0.3) {
+                let code = random_contract(&mut self.rng, self.spec, &self.cast);
+                let code_hash = state.set_code(Bytecode::new_legacy(code));
+                state.set_account(contract, Account { nonce: 1, code_hash, ..Account::EMPTY });
             }
         }
         if self.rng.random_bool(0.3) {
@@ -102,16 +171,35 @@ impl Generator {
         state
     }
 
-    fn blocks(&mut self) -> Vec<Block> {
+    /// Blocks and their rules, which may be others from some number on.
+    fn blocks(&mut self, next: Option<(u64, SpecId)>) -> (Vec<Block>, Vec<SpecId>) {
         let count = self.rng.random_range(1..4u64);
         let mut parent_hash = keccak256([9]);
-        (10..10 + count)
+        (FIRST..FIRST + count)
             .map(|number| {
+                if let Some((border, spec)) = next
+                    && border == number
+                {
+                    self.spec = spec;
+                }
                 let block = self.block(number, parent_hash);
                 parent_hash = block.header.hash_slow();
-                block
+                (block, self.spec)
             })
-            .collect()
+            .unzip()
+    }
+
+    /// Something that a witness may lack, now and then.
+    fn unknown(&mut self, state: &MemoryState) -> Option<StateKey> {
+        if !self.rng.random_bool(0.15) {
+            return None;
+        }
+        let contract = *self.cast.contracts.choose(&mut self.rng).expect("contracts");
+        Some(match self.rng.random_range(0..5) {
+            0 => StateKey::Account(*self.cast.everybody.choose(&mut self.rng).expect("a cast")),
+            1 => StateKey::Code(state.account(contract).ok().flatten()?.code_hash),
+            _ => StateKey::Storage(contract, U256::from(self.rng.random_range(0..4u64))),
+        })
     }
 
     fn block(&mut self, number: u64, parent_hash: B256) -> Block {
@@ -125,7 +213,7 @@ impl Generator {
             number,
             parent_hash,
             beneficiary,
-            timestamp: 1_000 + number,
+            timestamp: EPOCH + number,
             gas_limit: 10_000_000,
             difficulty: if is(SpecId::MERGE) { U256::ZERO } else { U256::from(7) },
             base_fee_per_gas: is(SpecId::LONDON).then_some(7),
