@@ -9,7 +9,8 @@ use std::sync::Arc;
 ///
 /// Only the header fields that execution reads count (number, timestamp, beneficiary, gas limit, base fee,
 /// difficulty or mix hash, excess blob gas, parent hash, parent beacon block root); gas used, roots and bloom are
-/// not compared here.
+/// not compared here. Nor are rules that need no execution, which whoever imports blocks checks: the header against
+/// its parent, the blobs of all transactions together, uncles but for their numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Block {
     /// The block's header.

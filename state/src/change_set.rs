@@ -1,6 +1,7 @@
 use crate::Account;
 use alloy_primitives::{Address, B256, U256};
 use revm::bytecode::Bytecode;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 /// What one block did to the state, merged over its transactions, system calls and rewards.
 ///
@@ -36,7 +37,7 @@ pub struct AccountChange {
 pub struct SlotChange {
     /// The slot's key.
     pub slot: U256,
-    /// Its value before the block (of a wiped account: before the wipe, zero if it was never read).
+    /// Its value before the block (of a wiped account zero, whatever stood there before the wipe).
     pub before: U256,
     /// Its value after the block.
     pub after: U256,
@@ -67,26 +68,22 @@ impl ChangeSet {
     /// Folds a later block's change set into this one, so that this one leads from its own state before to the
     /// later one's state after. Both must be of consecutive states.
     pub fn merge(&mut self, later: Self) {
-        use std::collections::HashMap;
         let mut index: HashMap<Address, usize> =
             self.accounts.iter().enumerate().map(|(i, change)| (change.address, i)).collect();
         for change in later.accounts {
             match index.entry(change.address) {
-                std::collections::hash_map::Entry::Vacant(entry) => {
+                Entry::Vacant(entry) => {
                     entry.insert(self.accounts.len());
                     self.accounts.push(change);
                 }
-                std::collections::hash_map::Entry::Occupied(entry) => {
+                Entry::Occupied(entry) => {
                     self.accounts[*entry.get()].merge(change);
                 }
             }
         }
         self.accounts.retain(AccountChange::is_change);
-        for (hash, code) in later.codes {
-            if !self.codes.iter().any(|(known, _)| *known == hash) {
-                self.codes.push((hash, code));
-            }
-        }
+        let known: HashSet<B256> = self.codes.iter().map(|(hash, _)| *hash).collect();
+        self.codes.extend(later.codes.into_iter().filter(|(hash, _)| !known.contains(hash)));
     }
 }
 
@@ -102,18 +99,14 @@ impl AccountChange {
         self.after = later.after;
         if later.storage_wiped {
             self.storage_wiped = true;
-            let before = std::mem::take(&mut self.storage);
             self.storage = later.storage;
-            for slot in &mut self.storage {
-                if let Some(earlier) = before.iter().find(|earlier| earlier.slot == slot.slot) {
-                    slot.before = earlier.before;
-                }
-            }
             return;
         }
+        let places: HashMap<U256, usize> =
+            self.storage.iter().enumerate().map(|(place, change)| (change.slot, place)).collect();
         for slot in later.storage {
-            match self.storage.iter_mut().find(|known| known.slot == slot.slot) {
-                Some(known) => known.after = slot.after,
+            match places.get(&slot.slot) {
+                Some(place) => self.storage[*place].after = slot.after,
                 None => self.storage.push(slot),
             }
         }

@@ -33,3 +33,6 @@ pub use optimistic::Optimistic;
 pub use serial::Serial;
 pub use strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy};
 pub use vm::{Change, Interrupt, Scanned, View, Vm};
+
+/// Locations whose table is worth keeping: a rare larger one would hold its memory for ever.
+const KEPT_LOCATIONS_MAX: u32 = 1 << 18;

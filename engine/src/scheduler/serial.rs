@@ -162,7 +162,7 @@ impl<V: Vm> Run<V> for SerialRun<V> {
         if let Some(mut local) = self.state.lock().local.take() {
             V::unbind(&mut local);
             let view = V::view(&mut local);
-            view.spare = view.stream.take().map(SerialStream::into_tables);
+            view.spare = view.stream.take().and_then(SerialStream::into_tables);
             self.locals.lock().push(local);
         }
     }
@@ -234,12 +234,15 @@ impl<V: Vm> SerialStream<V> {
         }
     }
 
-    /// The tables, emptied.
-    fn into_tables(self) -> Tables<V> {
+    /// The tables, emptied, if they are worth keeping.
+    fn into_tables(self) -> Option<Tables<V>> {
+        if self.locations.len() > super::KEPT_LOCATIONS_MAX as usize {
+            return None;
+        }
         let (mut index, mut locations) = (self.index, self.locations);
         index.clear();
         locations.clear();
-        (index, locations)
+        Some((index, locations))
     }
 
     fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {

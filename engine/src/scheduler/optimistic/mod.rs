@@ -171,7 +171,9 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
         let Some(core) = Arc::into_inner(core) else { return };
         let (table, mut entries) = (core.memory.table, core.entries);
         entries.clear();
-        kept.tables.lock().push((table, entries));
+        if table.len() <= super::KEPT_LOCATIONS_MAX {
+            kept.tables.lock().push((table, entries));
+        }
     }
 }
 
