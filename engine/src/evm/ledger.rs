@@ -76,7 +76,7 @@ impl Ledger {
         let hash = transaction.hash();
         self.check_gas(prepared, index)?;
         let (result, bloom) = match output {
-            EvmOutput::Transaction(result, bloom) => (*result, *bloom),
+            EvmOutput::Transaction(result, bloom) => (*result, bloom),
             EvmOutput::Invalid(error) => {
                 return Err(BlockError::InvalidTransaction { index, hash, error });
             }
@@ -93,7 +93,10 @@ impl Ledger {
         if prepared.env.cfg_env.spec.is_enabled_in(SpecId::CANCUN) {
             self.blob_gas += transaction.blob_gas();
         }
-        self.bloom |= bloom;
+        let bloom = bloom.map_or(Bloom::ZERO, |bloom| {
+            self.bloom |= *bloom;
+            *bloom
+        });
         if self.transactions.is_empty() {
             self.transactions.reserve_exact(prepared.block.transactions.len());
         }

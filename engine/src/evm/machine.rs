@@ -35,7 +35,7 @@ use std::{convert::Infallible, sync::Arc};
 
 /// One worker's EVM.
 pub(crate) struct EvmLocal<W: View<EvmStream>> {
-    evm: CitiusEvm<W>,
+    pub(super) evm: CitiusEvm<W>,
     /// The segment whose environment is set.
     segment: Option<u32>,
     spec: SpecId,
@@ -53,8 +53,8 @@ const KEPT_MEMORY_BYTES: usize = 4 << 20;
 /// What a step gave.
 #[derive(Debug)]
 pub(crate) enum EvmOutput {
-    /// An executed transaction, with its logs' bloom.
-    Transaction(Box<ExecutionResult>, Box<Bloom>),
+    /// An executed transaction, with its logs' bloom if it has logs.
+    Transaction(Box<ExecutionResult>, Option<Box<Bloom>>),
     /// A transaction that may not stand here.
     Invalid(InvalidTransaction),
     SystemCall(ExecutionResult),
@@ -208,11 +208,16 @@ impl Vm for EvmStream {
         local.enter(segment, prepared);
         let result = match &prepared.steps[step] {
             Step::Transaction(index) => {
-                local.evm.ctx.tx = Arc::clone(&prepared.block.transactions[*index].env);
+                let tx = &prepared.block.transactions[*index].env;
+                local.evm.ctx.tx = Arc::clone(tx);
+                if let Some(output) = self.pay(local, tx)? {
+                    return Ok(output);
+                }
                 local.run(|handler, evm| handler.run(evm)).map(|output| match output {
                     Ok(result) => {
-                        let bloom = logs_bloom(result.logs());
-                        EvmOutput::Transaction(Box::new(result), Box::new(bloom))
+                        let logs = result.logs();
+                        let bloom = (!logs.is_empty()).then(|| Box::new(logs_bloom(logs)));
+                        EvmOutput::Transaction(Box::new(result), bloom)
                     }
                     Err(other) => other,
                 })

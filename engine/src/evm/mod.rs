@@ -10,6 +10,7 @@ mod observation;
 mod precompiles;
 mod steps;
 mod stream;
+mod transfer;
 mod value;
 mod writes;
 

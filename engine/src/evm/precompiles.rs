@@ -1,5 +1,5 @@
 use crate::chain::CustomPrecompile;
-use alloy_primitives::map::AddressSet;
+use alloy_primitives::{Address, map::AddressSet};
 use revm::{
     context_interface::{Cfg, ContextTr},
     handler::{EthPrecompiles, PrecompileProvider, precompile_output_to_interpreter_result},
@@ -21,6 +21,11 @@ impl EvmPrecompiles {
         let fork = EthPrecompiles::new(spec);
         let warm = warm(&fork, &custom);
         Self { fork, custom, warm }
+    }
+
+    /// Whether there is a precompile at this address.
+    pub(crate) fn contains(&self, address: &Address) -> bool {
+        self.warm.contains(address)
     }
 }
 
