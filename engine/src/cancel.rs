@@ -47,8 +47,8 @@ impl StopSign {
     }
 
     pub(crate) fn is_raised(&self) -> bool {
-        // Relaxed: only ends loops; what stopped the run is behind a lock.
-        self.raised.load(Ordering::Relaxed)
+        // SeqCst: whoever is about to sleep must not miss it (see `Idle`).
+        self.raised.load(Ordering::SeqCst)
     }
 
     /// Raised or cancelled, but without a look at the clock.

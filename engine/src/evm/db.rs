@@ -91,7 +91,7 @@ impl<W: View<EvmStream>> EvmDb<W> {
         for (tracked, read) in self.observed.accounts().iter_mut().zip(&self.reads) {
             let observation = std::mem::replace(&mut tracked.observation, AccountObservation::NOTHING);
             if observation != AccountObservation::NOTHING {
-                self.view.observe(*read, EvmObservation::Account(Box::new(observation)));
+                self.view.observe(*read, EvmObservation::Account(observation));
             }
         }
     }

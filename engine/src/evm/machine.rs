@@ -7,7 +7,7 @@ use super::{
     precompiles::EvmPrecompiles,
     steps::{self, PreparedBlock, Step, SystemCall},
     stream::EvmStream,
-    value::{AccountValue, AccountWrite, End, EvmKey, EvmValue, EvmWrite},
+    value::{AccountValue, AccountWrite, End, EvmKey, EvmValue, EvmWrite, RareWrite},
     writes,
 };
 use crate::{
@@ -102,16 +102,10 @@ impl Vm for EvmStream {
     fn heap_bytes_of_write(write: &EvmWrite) -> usize {
         match write {
             EvmWrite::Account(write) => {
-                size_of::<AccountWrite>() + write.code.as_ref().map_or(0, |(_, code)| code.len())
+                let code = |rare: &RareWrite| rare.code.as_ref().map_or(0, |(_, code)| code.len());
+                write.rare.as_ref().map_or(0, |rare| size_of::<RareWrite>() + code(rare))
             }
             EvmWrite::Slot(_) => 0,
-        }
-    }
-
-    fn heap_bytes_of_observation(observation: &EvmObservation) -> usize {
-        match observation {
-            EvmObservation::Account(_) => size_of::<AccountObservation>(),
-            EvmObservation::Slot(_) => 0,
         }
     }
 
@@ -143,7 +137,7 @@ impl Vm for EvmStream {
     }
 
     fn resets_children(write: &EvmWrite) -> bool {
-        matches!(write, EvmWrite::Account(write) if write.resets_storage)
+        matches!(write, EvmWrite::Account(write) if write.resets_storage())
     }
 
     fn value_after_reset(key: &EvmKey) -> EvmValue {
@@ -307,11 +301,11 @@ impl EvmStream {
             drain_dao(view, &mut writes)?;
         }
         for (address, amount) in steps::credits(self.chain(), &prepared.block) {
-            writes.of(address).credit += amount;
+            writes.of(address).rare.get_or_insert_default().credit += amount;
         }
         for (address, write) in writes.0 {
             let location = view.locate(EvmKey::Account(address), None)?;
-            view.write(location, EvmWrite::Account(Box::new(AccountWrite { end, ..write })));
+            view.write(location, EvmWrite::Account(AccountWrite { end, ..write }));
         }
         Ok(())
     }
@@ -341,7 +335,7 @@ fn drain_dao<W: View<EvmStream>>(view: &mut W, writes: &mut Credits) -> Result<(
         if W::OBSERVES {
             let mut seen = AccountObservation::NOTHING;
             seen.everything(base.as_ref());
-            view.observe(read, EvmObservation::Account(Box::new(seen)));
+            view.observe(read, EvmObservation::Account(seen));
         }
         let balance = base.unwrap_or_default().balance;
         drained += balance;
@@ -349,7 +343,7 @@ fn drain_dao<W: View<EvmStream>>(view: &mut W, writes: &mut Credits) -> Result<(
             writes.of(address).balance_delta = balance.wrapping_neg();
         }
     }
-    writes.of(dao_fork::DAO_HARDFORK_BENEFICIARY).credit += drained;
+    writes.of(dao_fork::DAO_HARDFORK_BENEFICIARY).rare.get_or_insert_default().credit += drained;
     Ok(())
 }
 

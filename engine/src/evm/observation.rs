@@ -9,7 +9,7 @@ pub(crate) enum EvmObservation {
     /// The slot's exact value.
     Slot(U256),
     /// Some facts about an account.
-    Account(Box<AccountObservation>),
+    Account(AccountObservation),
 }
 
 impl EvmObservation {

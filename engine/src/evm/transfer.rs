@@ -99,12 +99,12 @@ impl EvmStream {
             end,
             ..AccountWrite::default()
         };
-        view.write(from.location, EvmWrite::Account(Box::new(debit)));
+        view.write(from.location, EvmWrite::Account(debit));
         let credit = AccountWrite { balance_delta: tx.value, end, ..AccountWrite::default() };
-        view.write(to.location, EvmWrite::Account(Box::new(credit)));
+        view.write(to.location, EvmWrite::Account(credit));
         let location = view.locate(EvmKey::Account(beneficiary), None)?;
         let fee = AccountWrite { fee: U256::from(tip * u128::from(used)), end, ..AccountWrite::default() };
-        view.write(location, EvmWrite::Account(Box::new(fee)));
+        view.write(location, EvmWrite::Account(fee));
 
         let result = ExecutionResult::Success {
             reason: SuccessReason::Stop,
@@ -161,6 +161,6 @@ fn observe<W: View<EvmStream>>(
     if W::OBSERVES {
         let mut seen = AccountObservation::NOTHING;
         learn(&mut seen, &party.account.unwrap_or_default());
-        view.observe(party.read, EvmObservation::Account(Box::new(seen)));
+        view.observe(party.read, EvmObservation::Account(seen));
     }
 }

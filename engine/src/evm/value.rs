@@ -68,24 +68,31 @@ impl EvmValue {
 /// What an entry does to an EVM location.
 #[derive(Debug, Clone)]
 pub(crate) enum EvmWrite {
-    Account(Box<AccountWrite>),
+    Account(AccountWrite),
     Slot(U256),
 }
 
 /// What an entry does to an account: relative for the balance, absolute for the rest.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AccountWrite {
-    /// The account was created or destroyed: all its earlier storage is gone.
-    pub(crate) resets_storage: bool,
     /// Added to the balance, modulo 2^256: a debit is the two's complement of its amount.
     pub(crate) balance_delta: U256,
     /// A fee added last, unless the balance would overflow (then it is lost, as in revm).
     pub(crate) fee: U256,
+    pub(crate) nonce: Option<u64>,
+    pub(crate) end: End,
+    /// What few writes do.
+    pub(crate) rare: Option<Box<RareWrite>>,
+}
+
+/// What an entry seldom does to an account.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RareWrite {
+    /// The account was created or destroyed: all its earlier storage is gone.
+    pub(crate) resets_storage: bool,
     /// What the protocol credits at a block's end, added as far as the balance can hold it.
     pub(crate) credit: U256,
-    pub(crate) nonce: Option<u64>,
     pub(crate) code: Option<(B256, Bytecode)>,
-    pub(crate) end: End,
 }
 
 /// What becomes of an account at the end of a transaction that touched it.
@@ -110,13 +117,15 @@ impl AccountWrite {
         let account = &mut target.account;
         account.balance = account.balance.wrapping_add(self.balance_delta);
         account.balance = account.balance.checked_add(self.fee).unwrap_or(account.balance);
-        account.balance = account.balance.saturating_add(self.credit);
         if let Some(nonce) = self.nonce {
             account.nonce = nonce;
         }
-        if let Some((hash, code)) = &self.code {
-            account.code_hash = *hash;
-            target.code = Some(code.clone());
+        if let Some(RareWrite { credit, code, .. }) = self.rare.as_deref() {
+            account.balance = account.balance.saturating_add(*credit);
+            if let Some((hash, code)) = code {
+                account.code_hash = *hash;
+                target.code = Some(code.clone());
+            }
         }
         let is_kept = match self.end {
             End::Exists => true,
@@ -130,6 +139,11 @@ impl AccountWrite {
 
     /// Whether only the balance is written, so that hardly any reader is disturbed.
     pub(crate) fn is_relative(&self) -> bool {
-        self.end != End::Destroyed && !self.resets_storage && self.code.is_none()
+        self.end != End::Destroyed
+            && self.rare.as_ref().is_none_or(|rare| !rare.resets_storage && rare.code.is_none())
+    }
+
+    pub(crate) fn resets_storage(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.resets_storage)
     }
 }

@@ -1,7 +1,7 @@
 use super::{
     handler::EvmContext,
     stream::EvmStream,
-    value::{AccountWrite, End, EvmKey, EvmWrite},
+    value::{AccountWrite, End, EvmKey, EvmWrite, RareWrite},
 };
 use crate::scheduler::{Interrupt, LocationId, View};
 use alloy_primitives::U256;
@@ -32,7 +32,7 @@ pub(crate) fn collect<W: View<EvmStream>>(context: &mut EvmContext<W>) -> Result
             if *address == beneficiary {
                 write.fee = fee.take().unwrap_or_default();
             }
-            journal.database.view.write(location, EvmWrite::Account(Box::new(write)));
+            journal.database.view.write(location, EvmWrite::Account(write));
         }
         if account.is_selfdestructed() {
             continue;
@@ -43,7 +43,7 @@ pub(crate) fn collect<W: View<EvmStream>>(context: &mut EvmContext<W>) -> Result
         let location = journal.database.view.locate(EvmKey::Account(beneficiary), None)?;
         let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
         let write = AccountWrite { fee, end, ..AccountWrite::default() };
-        journal.database.view.write(location, EvmWrite::Account(Box::new(write)));
+        journal.database.view.write(location, EvmWrite::Account(write));
     }
     Ok(())
 }
@@ -51,25 +51,24 @@ pub(crate) fn collect<W: View<EvmStream>>(context: &mut EvmContext<W>) -> Result
 /// The write that leads from `base` to the account's end, `None` if there is nothing to do.
 fn account_write(account: &Account, base: Option<&PlainAccount>, clears_empty: bool) -> Option<AccountWrite> {
     if account.is_selfdestructed() {
-        return Some(AccountWrite { resets_storage: true, end: End::Destroyed, ..AccountWrite::default() });
+        let rare = Some(Box::new(RareWrite { resets_storage: true, ..RareWrite::default() }));
+        return Some(AccountWrite { end: End::Destroyed, rare, ..AccountWrite::default() });
     }
     let before = base.copied().unwrap_or_default();
     let info = &account.info;
     let code = (info.code_hash != before.code_hash || account.is_created())
         .then(|| (info.code_hash, info.code.clone().unwrap_or_default()));
+    let resets_storage = account.is_created();
+    let rare = (resets_storage || code.is_some())
+        .then(|| Box::new(RareWrite { resets_storage, code, ..RareWrite::default() }));
     let write = AccountWrite {
-        resets_storage: account.is_created(),
         balance_delta: info.balance.wrapping_sub(before.balance),
         fee: U256::ZERO,
-        credit: U256::ZERO,
         nonce: (info.nonce != before.nonce || account.is_created()).then_some(info.nonce),
-        code,
+        rare,
         end: if clears_empty { End::ClearIfEmpty } else { End::Exists },
     };
-    let changes = write.resets_storage
-        || !write.balance_delta.is_zero()
-        || write.nonce.is_some()
-        || write.code.is_some();
+    let changes = write.rare.is_some() || !write.balance_delta.is_zero() || write.nonce.is_some();
     // A touch alone matters before EIP-161 (it makes the account exist) and for an account that is empty and exists
     // all the same (it removes it). Whether it will be one at commit is not known here, unless it has code: code is
     // always observed where something is touched.

@@ -2,13 +2,13 @@ use crossbeam::sync::{Parker, Unparker};
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering, fence},
+    atomic::{AtomicUsize, Ordering},
 };
 
 /// Threads that have nothing to do, asleep until somebody has work for them.
 ///
 /// Protocol: a sleeper first says that it sleeps, then looks for work once more; whoever makes work first makes
-/// it visible, then looks for sleepers. The fences keep both from missing each other.
+/// it visible, then looks for sleepers. All four are SeqCst accesses (or under a lock), so they cannot miss each other.
 #[derive(Debug, Default)]
 pub(crate) struct Idle {
     count: AtomicUsize,
@@ -55,7 +55,6 @@ impl Idle {
     pub(crate) fn sleep_unless(&self, seat: &Seat, has_work: impl FnOnce() -> bool) {
         self.sleepers.lock().push(Arc::clone(&seat.unparker));
         self.count.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
         if !has_work() {
             seat.park();
         }
@@ -68,7 +67,6 @@ impl Idle {
 
     /// Wakes one sleeper, if there is one.
     pub(crate) fn wake_one(&self) {
-        fence(Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) > 0
             && let Some(sleeper) = self.take_one()
         {
@@ -78,7 +76,6 @@ impl Idle {
 
     /// Wakes all sleepers.
     pub(crate) fn wake_all(&self) {
-        fence(Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) > 0 {
             while let Some(sleeper) = self.take_one() {
                 sleeper.unpark();

@@ -47,6 +47,27 @@ impl<T> AppendVec<T> {
             .unwrap_or_else(|| panic!("element {index} is not there"))
     }
 
+    /// Appends an element that [`AppendVec::recycle`] left, else a new one. Called by one thread at a time.
+    pub(crate) fn push_recycled(&self, new: impl FnOnce() -> T) -> u32 {
+        let index = self.reserved.load(Ordering::Relaxed);
+        let (chunk, offset) = place(index);
+        let slots = self.chunks[chunk]
+            .get_or_init(|| std::iter::repeat_with(OnceLock::new).take(chunk_len(chunk)).collect());
+        slots[offset].get_or_init(new);
+        self.reserved.store(index + 1, Ordering::Relaxed);
+        index
+    }
+
+    /// Empties the vector, but keeps its elements, made as new by `reset`, for [`AppendVec::push_recycled`].
+    pub(crate) fn recycle(&mut self, reset: impl Fn(&mut T)) {
+        let left = std::mem::take(self.reserved.get_mut());
+        for index in 0..left {
+            let (chunk, offset) = place(index);
+            let slot = self.chunks[chunk].get_mut().and_then(|slots| slots[offset].get_mut());
+            slot.into_iter().for_each(&reset);
+        }
+    }
+
     /// Drops all elements and keeps their memory.
     pub(crate) fn clear(&mut self) {
         let mut left = std::mem::take(self.reserved.get_mut()) as usize;
@@ -106,6 +127,27 @@ mod tests {
             assert_eq!(*list.get(999), 999 + round);
             list.clear();
             assert_eq!(list.len(), 0);
+        }
+    }
+
+    #[test]
+    fn recycled_elements_are_used_again() {
+        let mut list = AppendVec::new();
+        for round in 0..3 {
+            for index in 0..1_000 + round * 300 {
+                assert_eq!(list.push_recycled(Vec::new), index);
+                assert!(list.get(index).is_empty());
+            }
+            list.recycle(|element| element.push(round));
+            list.recycle(|_| panic!("the vector is empty"));
+            assert_eq!(list.len(), 0);
+            assert_eq!(list.push_recycled(|| panic!("there is one")), 0);
+            assert_eq!(*list.get(0), [round]);
+            list.recycle(|element| element.clear());
+            for _ in 0..1_000 + round * 300 {
+                list.push_recycled(|| panic!("there is one"));
+            }
+            list.recycle(|element| element.clear());
         }
     }
 

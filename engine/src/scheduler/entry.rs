@@ -32,6 +32,9 @@ const STATE_MASK: u32 = 0b111;
 const SUSPECT: u32 = 0b1000;
 const INCARNATION_SHIFT: u32 = 4;
 
+/// Reads, and writes, whose memory an entry keeps from one run to the next.
+const KEPT_READS_MAX: usize = 256;
+
 /// One entry of a stream in flight: a small state machine and what its last execution left.
 pub(crate) struct Entry<V: Vm> {
     status: AtomicU32,
@@ -55,23 +58,45 @@ pub(crate) struct Record<V: Vm> {
     pub(crate) execute_time: Duration,
 }
 
+impl<V: Vm> Record<V> {
+    fn new() -> Self {
+        Self {
+            reads: Vec::new(),
+            scans: Vec::new(),
+            written: Vec::new(),
+            result: None,
+            is_final: false,
+            charged_bytes: 0,
+            executions: 0,
+            waits: 0,
+            execute_time: Duration::ZERO,
+        }
+    }
+}
+
 impl<V: Vm> Entry<V> {
     pub(crate) fn new() -> Self {
         Self {
             status: AtomicU32::new(State::Ready as u32),
-            record: Mutex::new(Record {
-                reads: Vec::new(),
-                scans: Vec::new(),
-                written: Vec::new(),
-                result: None,
-                is_final: false,
-                charged_bytes: 0,
-                executions: 0,
-                waits: 0,
-                execute_time: Duration::ZERO,
-            }),
+            record: Mutex::new(Record::new()),
             dependents: Mutex::new(SmallVec::new()),
         }
+    }
+
+    /// Makes the entry as new, but for the memory of its lists.
+    pub(crate) fn reset(&mut self) {
+        let Self { status, record, dependents } = self;
+        *status = AtomicU32::new(State::Ready as u32);
+        dependents.get_mut().clear();
+        let record = record.get_mut();
+        record.reads.clear();
+        record.scans.clear();
+        record.written.clear();
+        // What a rare large entry needed is let go.
+        record.reads.shrink_to(KEPT_READS_MAX);
+        record.written.shrink_to(KEPT_READS_MAX);
+        let (reads, scans) = (std::mem::take(&mut record.reads), std::mem::take(&mut record.scans));
+        *record = Record { reads, scans, written: std::mem::take(&mut record.written), ..Record::new() };
     }
 
     /// State and incarnation.

@@ -86,17 +86,14 @@ impl<V: Vm> Memory<V> {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// The id of a key.
-    pub(crate) fn locate(
-        &self,
-        key: &V::Key,
-        parent: Option<LocationId>,
-    ) -> Result<LocationId, Interrupt<V>> {
-        let (id, is_new) = self.table.intern(key, parent);
-        if is_new {
-            self.charge(size_of::<Location<V>>())?;
-        }
-        Ok(id)
+    /// As [`Memory::charge`], for this many locations that were made.
+    pub(crate) fn charge_locations(&self, count: usize) -> Result<(), Interrupt<V>> {
+        self.charge(count * size_of::<Location<V>>())
+    }
+
+    /// The id of a key, and whether its location is new: then the caller accounts for it.
+    pub(crate) fn intern(&self, key: &V::Key, parent: Option<LocationId>) -> (LocationId, bool) {
+        self.table.intern(key, parent)
     }
 
     /// The value that `entry` sees at a location; with `frontier`, `entry` is remembered as its reader.
@@ -144,7 +141,8 @@ impl<V: Vm> Memory<V> {
         entry: EntryIndex,
     ) -> Result<Scanned<V>, Interrupt<V>> {
         for key in vm.base_range(range).map_err(Interrupt::Read)? {
-            self.locate(&key, None)?;
+            let (_, is_new) = self.intern(&key, None);
+            self.charge_locations(usize::from(is_new))?;
         }
         let mut found: Vec<_> =
             self.table.iter().filter(|(_, location)| V::in_range(range, &location.key)).collect();

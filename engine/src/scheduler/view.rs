@@ -11,19 +11,26 @@ use std::sync::Arc;
 pub(crate) struct SpeculativeView<V: Vm> {
     core: Option<Arc<Core<V>>>,
     entry: EntryIndex,
-    is_final: bool,
+    /// The frontier when the execution began: readers below it need not be remembered.
+    frontier: u32,
+    /// Locations that this execution made and that are not accounted for yet.
+    new_locations: usize,
     pub(crate) reads: Vec<Read<V>>,
     pub(crate) scans: Vec<Scan<V>>,
     pub(crate) writes: Vec<(LocationId, V::Write)>,
     asked: u32,
 }
 
+/// New locations of one execution between two looks at the memory budget.
+const LOCATIONS_UNCOUNTED_MAX: usize = 32;
+
 impl<V: Vm> SpeculativeView<V> {
     pub(crate) fn new() -> Self {
         Self {
             core: None,
             entry: EntryIndex(0),
-            is_final: false,
+            frontier: 0,
+            new_locations: 0,
             reads: Vec::new(),
             scans: Vec::new(),
             writes: Vec::new(),
@@ -42,21 +49,35 @@ impl<V: Vm> SpeculativeView<V> {
     }
 
     /// Clears the view for one execution.
-    pub(crate) fn begin(&mut self, entry: EntryIndex, is_final: bool) {
+    pub(crate) fn begin(&mut self, entry: EntryIndex, frontier: u32) {
         self.entry = entry;
-        self.is_final = is_final;
+        self.frontier = frontier;
+        self.new_locations = 0;
         self.reads.clear();
         self.scans.clear();
         self.writes.clear();
     }
 
+    /// Accounts for a location now and then: the counter is shared.
+    fn count_location(&mut self, is_new: bool) -> Result<(), Interrupt<V>> {
+        self.new_locations += usize::from(is_new);
+        if self.new_locations < LOCATIONS_UNCOUNTED_MAX {
+            return Ok(());
+        }
+        let count = std::mem::take(&mut self.new_locations);
+        self.core().memory.charge_locations(count)
+    }
+
+    /// Locations that are still to be accounted for.
+    pub(crate) fn take_new_locations(&mut self) -> usize {
+        std::mem::take(&mut self.new_locations)
+    }
+
     /// Memory that reads and writes will hold until the entry is committed, in bytes.
     pub(crate) fn used_bytes(&self) -> usize {
         let writes = self.writes.iter().map(|(_, write)| V::heap_bytes_of_write(write)).sum::<usize>();
-        let observations = self.reads.iter().filter_map(|read| read.observation.as_ref());
-        let observed = observations.map(V::heap_bytes_of_observation).sum::<usize>();
         let seen = self.scans.iter().map(|scan| size_of_val(&*scan.seen)).sum::<usize>();
-        writes + observed + seen + size_of_val(&*self.writes) + size_of_val(&*self.reads)
+        writes + seen + size_of_val(&*self.writes) + size_of_val(&*self.reads)
     }
 
     fn stop_if_cancelled(&mut self) -> Result<(), Interrupt<V>> {
@@ -82,13 +103,14 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>> {
         self.stop_if_cancelled()?;
         let core = self.core();
-        let location = core.memory.locate(&key, parent)?;
+        let (location, is_new) = core.memory.intern(&key, parent);
         // A final execution cannot be invalidated: it needs no reader's mark.
-        let register = (!self.is_final).then(|| core.frontier());
+        let register = (!self.is_final()).then_some(self.frontier);
         let value = core.memory.read(&core.vm, location, self.entry, register)?;
         if let Some(fuzz) = &core.settings.fuzz {
             fuzz.after_read(self.entry);
         }
+        self.count_location(is_new)?;
         let id = ReadId(self.reads.len() as u32);
         self.reads.push(Read { location, observation: None });
         Ok((id, value))
@@ -112,7 +134,9 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     }
 
     fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {
-        self.core().memory.locate(&key, parent)
+        let (location, is_new) = self.core().memory.intern(&key, parent);
+        self.count_location(is_new)?;
+        Ok(location)
     }
 
     fn write(&mut self, location: LocationId, write: V::Write) {
@@ -120,7 +144,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     }
 
     fn is_final(&self) -> bool {
-        self.is_final
+        self.frontier == self.entry.0
     }
 
     fn is_cancelled(&self) -> bool {

@@ -49,11 +49,6 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         0
     }
 
-    /// Memory that an observation holds besides its own size, in bytes.
-    fn heap_bytes_of_observation(_observation: &Self::Observation) -> usize {
-        0
-    }
-
     /// All keys of a range that have a value before the stream.
     fn base_range(&self, range: &Self::Range) -> Result<Vec<Self::Key>, Self::ReadError>;
 

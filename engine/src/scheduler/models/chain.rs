@@ -33,7 +33,7 @@ impl Store {
     }
 
     fn locate(&self, key: Key, parent: Option<LocationId>) -> LocationId {
-        self.memory.locate(&key, parent).unwrap_or_else(|interrupt| panic!("{interrupt:?}"))
+        self.memory.intern(&key, parent).0
     }
 
     /// Reads as an execution does that is not final.

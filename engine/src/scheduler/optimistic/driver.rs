@@ -1,6 +1,6 @@
 use crate::pool::{Seat, Waker};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The thread that waits for an outcome. It sleeps apart from the pool's workers, since it has no use for the work
 /// of other runs.
@@ -15,7 +15,6 @@ impl Driver {
     pub(super) fn sleep_unless(&self, seat: &Seat, has_work: impl FnOnce() -> bool) {
         // As in `Idle`: first the announcement, then the look.
         self.is_asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
         if !has_work() {
             seat.park();
         }
@@ -24,7 +23,6 @@ impl Driver {
 
     /// Wakes the driver if it sleeps; whether it did.
     pub(super) fn wake(&self) -> bool {
-        fence(Ordering::SeqCst);
         let was_asleep =
             self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst);
         if was_asleep && let Some(waker) = &*self.waker.lock() {

@@ -28,13 +28,13 @@ pub(super) struct Commits<V: Vm> {
 impl<V: Vm> Core<V> {
     /// Commits what can be committed, if nobody else is at it. Returns an entry that the caller must run next:
     /// the frontier's, whose reads were stale.
-    pub(super) fn advance(&self) -> Option<Task> {
+    pub(super) fn advance(&self, clock: &mut Instant) -> Option<Task> {
         self.charge.signal(|| {
-            let began = Instant::now();
             let mut commits = self.commits.lock();
             let before = self.frontier();
             let flow = self.commit_ready(&mut commits);
-            commits.metrics.commit += began.elapsed();
+            let now = Instant::now();
+            commits.metrics.commit += now - std::mem::replace(clock, now);
             drop(commits);
             if self.frontier() != before && self.has_work() {
                 self.wake_one();
@@ -63,6 +63,9 @@ impl<V: Vm> Core<V> {
             }
             let mut record = entry.record.lock();
             // An error is no observation: what the failed read would have seen may have changed since.
+            if !record.is_final {
+                commits.metrics.validations += 1;
+            }
             let stands = || matches!(record.result, Some(Ok(_))) && self.is_valid(index, &record);
             if !record.is_final && !stands() {
                 for location in &record.written {
@@ -126,12 +129,9 @@ impl<V: Vm> Core<V> {
                 },
             )?;
         }
-        record.reads = Vec::new();
-        record.scans = Vec::new();
+        record.reads.clear();
+        record.scans.clear();
         self.memory.release(std::mem::take(&mut record.charged_bytes));
-        if self.vm.is_transaction(index) {
-            self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
-        }
         let (first, end) = self.vm.entries_of(segment);
         if index.0 + 1 == end.0 {
             self.seal(commits, segment, first);
@@ -145,17 +145,21 @@ impl<V: Vm> Core<V> {
 
     /// Adds what was counted outside the commits since the last segment was sealed.
     pub(super) fn with_counters(&self, metrics: SegmentMetrics) -> SegmentMetrics {
-        let Counters { validations, in_flight, max_in_flight, idle_ns } = &self.counters;
+        let Counters { validations, max_in_flight, idle_ns } = &self.counters;
         SegmentMetrics {
-            validations: validations.swap(0, Ordering::Relaxed),
+            validations: metrics.validations + validations.swap(0, Ordering::Relaxed),
             idle: Duration::from_nanos(idle_ns.swap(0, Ordering::Relaxed)),
-            max_in_flight: max_in_flight.swap(in_flight.load(Ordering::Relaxed), Ordering::Relaxed).into(),
+            max_in_flight: max_in_flight.swap(0, Ordering::Relaxed).into(),
             ..metrics
         }
     }
 
     pub(super) fn seal(&self, commits: &mut Commits<V>, segment: u32, first: EntryIndex) {
         let mut metrics = self.with_counters(std::mem::take(&mut commits.metrics));
+        // Of the segments behind.
+        let begun = self.cursor.load(Ordering::SeqCst);
+        let in_flight = self.count_transactions(self.frontier() + 1..begun);
+        self.counters.max_in_flight.fetch_max(in_flight, Ordering::Relaxed);
         let locations = self.memory.table.len();
         metrics.locations = u64::from(locations - commits.locations_before);
         commits.locations_before = locations;

@@ -17,6 +17,7 @@ use crate::{
 use crossbeam::utils::{Backoff, CachePadded};
 use parking_lot::Mutex;
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -49,7 +50,6 @@ pub(crate) struct Core<V: Vm> {
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) validations: AtomicU64,
-    pub(super) in_flight: AtomicU32,
     pub(super) max_in_flight: AtomicU32,
     pub(super) idle_ns: AtomicU64,
 }
@@ -98,7 +98,8 @@ impl<V: Vm> Core<V> {
         self.driver.wake();
     }
 
-    /// Wakes one who can help: the driver, which is here for nothing else, before a worker.
+    /// Wakes one who can help: the driver, which is here for nothing else, before a worker. Whoever made work made it
+    /// visible in the order of all SeqCst accesses, to which the sleepers' announcements belong too.
     pub(super) fn wake_one(&self) {
         if !self.driver.wake() {
             self.settings.pool.idle().wake_one();
@@ -110,6 +111,8 @@ impl<V: Vm> Core<V> {
         let mut worked = false;
         let mut next = None;
         let backoff = Backoff::new();
+        // One look at the clock ends a phase and begins the next.
+        let mut clock = Instant::now();
         loop {
             if next.is_none() && (self.is_stopped() || until()) {
                 return worked;
@@ -123,8 +126,8 @@ impl<V: Vm> Core<V> {
                     backoff.reset();
                     // A panic of the machine, or of the scheduler itself, must not take the worker along.
                     match catch_unwind(AssertUnwindSafe(|| {
-                        self.execute(local, task);
-                        self.advance()
+                        self.execute(local, task, &mut clock);
+                        self.advance(&mut clock)
                     })) {
                         Ok(task) => next = task,
                         Err(payload) => {
@@ -136,6 +139,7 @@ impl<V: Vm> Core<V> {
                 // A task often appears within a microsecond; sleeping and waking costs several.
                 None if self.settings.pool.may_spin() && !backoff.is_completed() && !self.is_complete() => {
                     backoff.snooze();
+                    clock = Instant::now();
                 }
                 None => return worked,
             }
@@ -172,24 +176,29 @@ impl<V: Vm> Core<V> {
     }
 
     /// Executes a claimed entry and puts its writes in place.
-    pub(super) fn execute(&self, local: &mut V::Local<SpeculativeView<V>>, (index, incarnation): Task) {
+    pub(super) fn execute(
+        &self,
+        local: &mut V::Local<SpeculativeView<V>>,
+        (index, incarnation): Task,
+        clock: &mut Instant,
+    ) {
         let entry = self.entries.get(index.0);
         let is_transaction = self.vm.is_transaction(index);
         if let Some(reason) = self.settings.limits.exceeded() {
             self.stop(Stop::Cancelled(reason));
             return;
         }
+        let frontier = self.frontier();
         if incarnation.0 == 0 && is_transaction {
-            let in_flight = self.counters.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-            self.counters.max_in_flight.fetch_max(in_flight, Ordering::Relaxed);
+            self.note_in_flight(frontier, index.0);
         }
         if let Some(fuzz) = &self.settings.fuzz {
             fuzz.before_execute(index, incarnation, is_transaction);
         }
-        let began = Instant::now();
+        let began = *clock;
         // Everything before is committed: what this execution reads can not change any more.
-        let is_final = self.frontier() == index.0;
-        V::view(local).begin(index, is_final);
+        let is_final = frontier == index.0;
+        V::view(local).begin(index, frontier);
         let result =
             catch_unwind(AssertUnwindSafe(|| self.vm.execute(local, index))).unwrap_or_else(|payload| {
                 *local = self.fresh_local(local);
@@ -197,13 +206,17 @@ impl<V: Vm> Core<V> {
             });
         let view = V::view(local);
         let bytes = if result.is_ok() { view.used_bytes() } else { 0 };
-        let result = result.and_then(|output| self.memory.charge(bytes).map(|()| output));
+        let locations = self.memory.charge_locations(view.take_new_locations());
+        let charged = locations.and_then(|()| self.memory.charge(bytes));
+        let result = result.and_then(|output| charged.map(|()| output));
+        let now = Instant::now();
+        *clock = now;
         match &result {
             Err(Interrupt::Blocked(on)) => {
                 let mut record = entry.record.lock();
                 record.executions += 1;
                 record.waits += 1;
-                record.execute_time += began.elapsed();
+                record.execute_time += now - began;
                 drop(record);
                 return self.wait_for(index, incarnation, *on);
             }
@@ -238,7 +251,7 @@ impl<V: Vm> Core<V> {
         record.result = Some(result);
         record.is_final = is_final;
         record.executions += 1;
-        record.execute_time += began.elapsed();
+        record.execute_time += now - began;
         drop(record);
 
         let aborts =
@@ -312,11 +325,11 @@ impl<V: Vm> Core<V> {
         }
         let record = entry.record.lock();
         let (state, incarnation) = entry.status();
-        if state == State::Done
-            && !record.is_final
-            && !self.is_valid(index, &record)
-            && entry.transition(incarnation, State::Done, State::Invalidating)
-        {
+        if state != State::Done || record.is_final {
+            return;
+        }
+        self.counters.validations.fetch_add(1, Ordering::Relaxed);
+        if !self.is_valid(index, &record) && entry.transition(incarnation, State::Done, State::Invalidating) {
             drop(record);
             self.invalidate(index, incarnation, State::Invalidating);
             self.retry(index.0);
@@ -333,9 +346,21 @@ impl<V: Vm> Core<V> {
         entry.make_ready(incarnation);
     }
 
+    /// Counts the transactions from the frontier to the one that begins: the latest, so all of them have begun.
+    fn note_in_flight(&self, frontier: u32, index: u32) {
+        let most = self.counters.max_in_flight.load(Ordering::Relaxed);
+        if index - frontier >= most {
+            let count = self.count_transactions(frontier..index + 1);
+            self.counters.max_in_flight.fetch_max(count, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_transactions(&self, entries: Range<u32>) -> u32 {
+        entries.filter(|entry| self.vm.is_transaction(EntryIndex(*entry))).count() as u32
+    }
+
     /// Whether all that an execution observed still holds.
     pub(super) fn is_valid(&self, index: EntryIndex, record: &Record<V>) -> bool {
-        self.counters.validations.fetch_add(1, Ordering::Relaxed);
         record.reads.iter().all(|read| {
             let Some(observation) = &read.observation else { return true };
             self.memory.holds(read.location, index, observation)
