@@ -22,7 +22,7 @@ pub struct Engine {
 /// Bounds of an engine.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Memory that a block may use for locations and versions, in bytes; beyond it the block ends with
+    /// Memory that a block may use for locations, versions and observations, in bytes; beyond it the block ends with
     /// [`ExecutionError::MemoryLimit`]. A stream has this much for each block submitted so far. (EVM memory is
     /// bounded by gas, and the outcome by what is executed; neither counts here.)
     pub memory_per_block_bytes_max: usize,
