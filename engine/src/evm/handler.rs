@@ -1,11 +1,12 @@
 use super::{
     db::{EvmDb, Interrupted},
+    hashes::Hashes,
     journal::EvmJournal,
     precompiles::EvmPrecompiles,
     stream::EvmStream,
 };
 use crate::scheduler::{Interrupt, View};
-use alloy_primitives::U256;
+use alloy_primitives::{KECCAK256_EMPTY, U256};
 use revm::{
     bytecode::opcode,
     context::{
@@ -16,7 +17,8 @@ use revm::{
     handler::{EthFrame, FrameResult, Handler, instructions::EthInstructions, pre_execution},
     interpreter::{
         InitialAndFloorGas, Instruction, InstructionContext, InstructionExecResult, InstructionResult,
-        instructions::control, interpreter::EthInterpreter,
+        as_usize_or_fail, gas, instructions::control, interpreter::EthInterpreter,
+        interpreter::resize_memory, popn_top,
     },
     primitives::hardfork::SpecId,
 };
@@ -40,13 +42,16 @@ pub(crate) type CitiusEvm<W> = Evm<
 pub(crate) struct Extra {
     /// The fee that the beneficiary earned: a write of its own, for which nobody looks at its account.
     pub(crate) fee: Option<U256>,
+    /// Hashes that this worker computed in this stream.
+    pub(crate) hashes: Hashes,
     jumps: u32,
 }
 
 /// Jumps between two looks at whether to stop.
 const JUMPS_INTERVAL: u32 = 1 << 10;
 
-/// The fork's instructions, with jumps that notice a cancelled execution: every loop has one.
+/// The fork's instructions, with jumps that notice a cancelled execution (every loop has one), and hashes that are
+/// remembered.
 pub(crate) fn instructions<W: View<EvmStream>>(
     spec: SpecId,
 ) -> EthInstructions<EthInterpreter, EvmContext<W>> {
@@ -54,6 +59,7 @@ pub(crate) fn instructions<W: View<EvmStream>>(
     let table = instructions.instruction_table_mut();
     table[opcode::JUMP as usize] = Instruction::new(jump::<W>);
     table[opcode::JUMPI as usize] = Instruction::new(jumpi::<W>);
+    table[opcode::KECCAK256 as usize] = Instruction::new(keccak256::<W>);
     instructions
 }
 
@@ -67,6 +73,24 @@ fn jump<W: View<EvmStream>>(step: Step<'_, W>) -> InstructionExecResult {
 fn jumpi<W: View<EvmStream>>(step: Step<'_, W>) -> InstructionExecResult {
     look_up(step.host)?;
     control::jumpi(step)
+}
+
+/// revm's KECCAK256, but for where the hash comes from.
+fn keccak256<W: View<EvmStream>>(step: Step<'_, W>) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = step;
+    popn_top!([offset], top, interpreter);
+    let length = as_usize_or_fail!(interpreter, top);
+    gas!(interpreter, host.cfg.gas_params.keccak256_cost(length));
+    let hash = if length == 0 {
+        KECCAK256_EMPTY
+    } else {
+        let offset = as_usize_or_fail!(interpreter, offset);
+        let (gas, memory) = (&mut interpreter.gas, &mut interpreter.memory);
+        resize_memory(gas, memory, &host.cfg.gas_params, offset, length)?;
+        host.chain.hashes.keccak256(&memory.slice_len(offset, length))
+    };
+    *top = hash.into();
+    Ok(())
 }
 
 #[inline(always)]

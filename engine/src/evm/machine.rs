@@ -18,7 +18,7 @@ use alloy_consensus::BlockHeader;
 use alloy_evm::eth::dao_fork;
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks};
 use alloy_primitives::{
-    Address, Bloom, U256, logs_bloom,
+    Address, Bloom, U256,
     map::{AddressSet, IndexMap},
 };
 use citius_state::ReadError;
@@ -186,6 +186,7 @@ impl Vm for EvmStream {
 
     fn unbind<W: View<Self>>(local: &mut EvmLocal<W>) {
         local.evm.ctx.journaled_state.database.unbind();
+        local.evm.ctx.chain.hashes.clear();
     }
 
     fn view<W: View<Self>>(local: &mut EvmLocal<W>) -> &mut W {
@@ -210,7 +211,8 @@ impl Vm for EvmStream {
                 local.run(|handler, evm| handler.run(evm)).map(|output| match output {
                     Ok(result) => {
                         let logs = result.logs();
-                        let bloom = (!logs.is_empty()).then(|| Box::new(logs_bloom(logs)));
+                        let bloom =
+                            (!logs.is_empty()).then(|| Box::new(local.evm.ctx.chain.hashes.bloom(logs)));
                         EvmOutput::Transaction(Box::new(result), bloom)
                     }
                     Err(other) => other,

@@ -3,6 +3,7 @@
 mod asked;
 mod db;
 mod handler;
+mod hashes;
 mod journal;
 mod ledger;
 mod machine;
