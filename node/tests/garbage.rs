@@ -1,10 +1,13 @@
 //! Whatever stands in a block's files, reading them ends in a block or a typed error.
 
 mod common;
+#[path = "../../topology/tests/common/seeded.rs"]
+mod seeded;
 
 use citius_node::recorded::RecordedBlock;
 use common::Fixture;
 use proptest::prelude::*;
+use seeded::seeded;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -73,7 +76,7 @@ fn wrong_value() -> impl Strategy<Value = Option<Value>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(seeded(512))]
 
     #[test]
     fn a_wrong_value_anywhere_is_no_panic(file in 0..4usize, position: prop::sample::Index, with in wrong_value()) {

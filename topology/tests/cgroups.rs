@@ -1,5 +1,8 @@
 //! Control-group limits, from file contents and from directories shaped like the kernel's.
 
+#[path = "common/seeded.rs"]
+mod seeded;
+
 use citius_topology::{
     CpuId, Limits, NumaId,
     cgroup::{
@@ -8,6 +11,7 @@ use citius_topology::{
     },
 };
 use proptest::prelude::*;
+use seeded::seeded;
 use std::{fs, path::PathBuf};
 
 fn root_with(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -143,7 +147,7 @@ fn mask_and_cpuset_are_intersected() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(seeded(256))]
 
     #[test]
     fn no_file_content_panics(text in "(?s).{0,120}", other in "[0-9 :,/\\-a-z\n]{0,120}") {

@@ -1,10 +1,14 @@
 //! What is planned on which machine.
 
+#[path = "common/seeded.rs"]
+mod seeded;
+
 use citius_topology::{
     CpuId, Lane, Limits, Machine, NumaId, Plan, TopologyError, plan,
     profile::{Profile, shipped},
 };
 use proptest::prelude::*;
+use seeded::seeded;
 use std::{collections::HashSet, path::Path};
 
 fn machine(description: &str) -> Machine {
@@ -267,7 +271,7 @@ fn bad_descriptions_and_files_are_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+    #![proptest_config(seeded(128))]
 
     #[test]
     fn without_sharing_no_core_is_given_twice_and_all_are_given(

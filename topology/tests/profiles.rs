@@ -1,10 +1,14 @@
 //! What profiles say, and which are refused and why.
 
+#[path = "common/seeded.rs"]
+mod seeded;
+
 use citius_topology::{
     Devices, Limits, Machine, TopologyError, plan,
     profile::{Auto, Profile, SHIPPED, shipped},
 };
 use proptest::prelude::*;
+use seeded::seeded;
 use std::fs;
 
 const HEAD: &str = "name = 'test'\ndescription = 'for a test'\n";
@@ -200,10 +204,6 @@ fn an_unknown_shipped_name_lists_the_known() {
     assert!(text.contains("\"laptop\"") && text.contains("reference-server"), "{text}");
 }
 
-fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) }
-}
-
 /// Text of any kind, or a shipped profile with a part replaced by such text, which gets past the TOML parser.
 fn garbage() -> impl Strategy<Value = String> {
     let value = prop_oneof![
@@ -227,7 +227,7 @@ fn garbage() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeded(512))]
 
     #[test]
     fn garbage_gives_a_typed_error_or_a_plan_never_a_panic(text in garbage()) {

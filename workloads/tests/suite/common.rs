@@ -1,22 +1,16 @@
-//! What the suites share: sequential execution on revm's own database, and seeded random specs.
+//! What the suites share: sequential execution on revm's own database, and random specs.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use citius_state::{MemoryState, StateReader};
 use citius_workloads::{BENEFICIARY, Workload, WorkloadKind, WorkloadSpec};
-use proptest::{
-    prelude::*,
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
+use proptest::prelude::*;
 use revm::{
     Context, DatabaseRef, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext,
     context::ContextTr,
     database::{CacheDB, EmptyDB},
     state::AccountInfo,
 };
-use std::{
-    collections::BTreeSet,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeSet;
 
 /// An account (`None`) or one of its slots.
 pub(crate) type Location = (Address, Option<U256>);
@@ -127,17 +121,6 @@ pub(crate) fn fingerprint(workload: &Workload) -> B256 {
         bytes.extend(block.transactions.iter().flat_map(|transaction| transaction.hash()));
     }
     keccak256(bytes)
-}
-
-/// A runner of random cases. Its seed is printed, and taken from `CITIUS_TEST_SEED` if that is set.
-pub(crate) fn seeded_runner(cases: u32, test: &str) -> TestRunner {
-    let seed = match std::env::var("CITIUS_TEST_SEED") {
-        Ok(text) => text.parse().expect("CITIUS_TEST_SEED is a number"),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
-    };
-    println!("replay: CITIUS_TEST_SEED={seed} cargo nextest run -p citius-workloads {test}");
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, keccak256(seed.to_be_bytes()).as_slice());
-    TestRunner::new_with_rng(Config { cases, failure_persistence: None, ..Config::default() }, rng)
 }
 
 /// Specs of every kind, with the extremes of each field well represented.

@@ -1,10 +1,13 @@
 //! The streams executed one transaction after the other on plain revm: everything succeeds, and transactions
 //! conflict as far as was asked for.
 
-use crate::common::{Executed, Location, any_spec, execute, seeded_runner};
+use crate::{
+    common::{Executed, Location, any_spec, execute},
+    seeded::seeded,
+};
 use citius_state::StateReader;
 use citius_workloads::{WorkloadKind, WorkloadSpec, generate, standard_suite};
-use proptest::{prop_assert, prop_assert_eq, strategy::Strategy};
+use proptest::{prop_assert, prop_assert_eq, strategy::Strategy, test_runner::TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many transactions write each location.
@@ -31,7 +34,7 @@ fn neighbours_conflict(block: &[Executed]) -> bool {
 
 #[test]
 fn any_stream_succeeds_in_order_with_conflicts_as_asked() {
-    seeded_runner(150, "any_stream_succeeds_in_order_with_conflicts_as_asked")
+    TestRunner::new(seeded(150))
         .run(&any_spec(), |spec| {
             let blocks = execute(&generate(&spec).unwrap());
             prop_assert_eq!(blocks.len(), spec.blocks as usize);
@@ -65,7 +68,7 @@ fn between_the_extremes_just_the_asked_share_conflicts() {
         let accounts = spec.accounts.max(spec.transactions_per_block);
         WorkloadSpec { accounts, conflict_percent: 50, clusters: 1, ..spec }
     });
-    seeded_runner(60, "between_the_extremes_just_the_asked_share_conflicts")
+    TestRunner::new(seeded(60))
         .run(&specs, |spec| {
             for block in execute(&generate(&spec).unwrap()) {
                 let asked = block.len().div_ceil(2);

@@ -2,4 +2,6 @@
 
 mod common;
 mod execution;
+#[path = "../../../topology/tests/common/seeded.rs"]
+mod seeded;
 mod streams;

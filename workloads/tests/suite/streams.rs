@@ -1,18 +1,21 @@
 //! The streams as such: the same bits for the same spec, headers that link, hashes that differ.
 
-use crate::common::{any_spec, fingerprint, seeded_runner};
+use crate::{
+    common::{any_spec, fingerprint},
+    seeded::seeded,
+};
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_eips::{eip2935, eip4788, eip7002, eip7251};
 use alloy_primitives::{B256, TxKind, hex, keccak256};
 use citius_state::StateReader;
 use citius_workloads::{BASE_FEE_WEI, CHAIN_ID, WorkloadError, WorkloadKind, WorkloadSpec, generate};
-use proptest::{prop_assert, prop_assert_eq};
+use proptest::{prop_assert, prop_assert_eq, test_runner::TestRunner};
 use revm::primitives::hardfork::SpecId;
 use std::collections::BTreeSet;
 
 #[test]
 fn equal_specs_give_equal_workloads_and_another_seed_another() {
-    seeded_runner(40, "equal_specs_give_equal_workloads_and_another_seed_another")
+    TestRunner::new(seeded(40))
         .run(&any_spec(), |spec| {
             let (one, again) = (generate(&spec).unwrap(), generate(&spec).unwrap());
             prop_assert_eq!(&one.name, &again.name);
