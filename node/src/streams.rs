@@ -163,7 +163,7 @@ mod tests {
             header: Header { number, parent_hash: B256::repeat_byte(parent), ..Header::default() },
             transactions: Vec::new(),
             ommers: 0,
-            withdrawals: Vec::new(),
+            withdrawals: None,
             pre_state: MemoryState::complete(),
             block_hashes: BTreeMap::new(),
             expected: None,

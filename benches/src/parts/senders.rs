@@ -27,10 +27,10 @@ impl SendersBench {
             file: PathBuf::from("block.json"),
             hash: B256::ZERO,
             // After all forks that change what a signature may be.
-            header: Header { number: 20_000_000, timestamp: 1_720_000_000, ..Header::default() },
+            header: Header { number: 12_500_000, ..Header::default() },
             transactions,
             ommers: 0,
-            withdrawals: Vec::new(),
+            withdrawals: None,
             pre_state: MemoryState::complete(),
             block_hashes: BTreeMap::new(),
             expected: None,

@@ -2,7 +2,10 @@ use super::{
     RecordedError, RecordedOutcome, RecordedTransaction, file, folders, header, json::Node, pre_state,
     transaction,
 };
-use alloy_consensus::Header;
+use alloy_consensus::{
+    Header,
+    proofs::{calculate_transaction_root, calculate_withdrawals_root},
+};
 use alloy_eips::eip4895::Withdrawal;
 use alloy_primitives::B256;
 use citius_state::MemoryState;
@@ -26,8 +29,8 @@ pub struct RecordedBlock {
     pub transactions: Vec<RecordedTransaction>,
     /// How many uncles the block has; of them only hashes are recorded.
     pub ommers: usize,
-    /// Withdrawals ([EIP-4895](https://eips.ethereum.org/EIPS/eip-4895)).
-    pub withdrawals: Vec<Withdrawal>,
+    /// Withdrawals ([EIP-4895](https://eips.ethereum.org/EIPS/eip-4895)), from Shanghai on.
+    pub withdrawals: Option<Vec<Withdrawal>>,
     /// The state before the block, complete, with the block hashes that it may ask for.
     pub pre_state: MemoryState,
     /// Hashes of ancestors by number, the parent's included.
@@ -75,6 +78,26 @@ impl RecordedBlock {
             file: block_file.path,
         })
     }
+
+    /// What the block's file contradicts itself in, in words: the header must have the hash told, transactions and
+    /// withdrawals the roots that stand in the header.
+    ///
+    /// A remark, not an error: who wants to see a block refused drops a transaction or lowers a limit, and leaves the
+    /// rest. Of uncles there are only hashes, and of the state only a part, so nothing is said of their roots.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<String> {
+        let envelopes: Vec<_> = self.transactions.iter().map(|tx| &tx.envelope).collect();
+        let withdrawals = self.withdrawals.as_deref().map(calculate_withdrawals_root);
+        let differs = |what: &str, found: Option<B256>, told: Option<B256>| {
+            let say = |hash: Option<B256>| hash.map_or_else(|| "missing".to_owned(), |hash| hash.to_string());
+            (found != told).then(|| format!("{what} is {}, the file says {}", say(found), say(told)))
+        };
+        let header = &self.header;
+        let transactions = Some(calculate_transaction_root(&envelopes));
+        differs("the root of the transactions", transactions, Some(header.transactions_root))
+            .or_else(|| differs("the root of the withdrawals", withdrawals, header.withdrawals_root))
+            .or_else(|| differs("the hash of the header", Some(header.hash_slow()), Some(self.hash)))
+    }
 }
 
 fn block_hashes(folder: &Path, header: &Header) -> Result<BTreeMap<u64, B256>, RecordedError> {
@@ -92,8 +115,8 @@ fn block_hashes(folder: &Path, header: &Header) -> Result<BTreeMap<u64, B256>, R
     Ok(hashes)
 }
 
-fn withdrawals(block: &Node<'_>) -> Result<Vec<Withdrawal>, RecordedError> {
-    let Some(withdrawals) = block.optional("withdrawals")? else { return Ok(Vec::new()) };
+fn withdrawals(block: &Node<'_>) -> Result<Option<Vec<Withdrawal>>, RecordedError> {
+    let Some(withdrawals) = block.optional("withdrawals")? else { return Ok(None) };
     let items = withdrawals.items()?.map(|node| {
         Ok(Withdrawal {
             index: node.required("index")?.u64()?,
@@ -102,5 +125,5 @@ fn withdrawals(block: &Node<'_>) -> Result<Vec<Withdrawal>, RecordedError> {
             amount: node.required("amount")?.u64()?,
         })
     });
-    items.collect()
+    items.collect::<Result<_, _>>().map(Some)
 }

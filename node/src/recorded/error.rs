@@ -43,6 +43,26 @@ pub enum RecordedError {
         /// What should.
         expected: String,
     },
+    /// A file holds something else than an object.
+    #[error("{file}: holds {value}: expected {expected}")]
+    Root {
+        /// The file.
+        file: PathBuf,
+        /// What it holds, shortened.
+        value: String,
+        /// What it should.
+        expected: String,
+    },
+    /// A header lacks a field of its fork.
+    #[error("{file}: field `{field}` is missing: expected a value, from {fork} on")]
+    HeaderField {
+        /// The file.
+        file: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// The fork that added it.
+        fork: &'static str,
+    },
     /// A transaction of a type that this chain does not have.
     #[error(
         "{file}: field `transactions[{index}].type` is {tx_type:#04x}: this transaction type is not supported; expected 0x0 to 0x4"

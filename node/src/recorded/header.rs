@@ -1,8 +1,29 @@
 use super::{RecordedError, json::Node};
 use alloy_consensus::Header;
+use revm::primitives::hardfork::SpecId;
 
-/// Decodes the header fields of an `eth_getBlockByNumber` answer. Fields that a fork added may be missing: what a
-/// block needs, the engine demands.
+/// The first field that a fork up to `spec` added and that is not there, with the fork's name. (Amsterdam's are left
+/// out while that fork is in the making.)
+pub(super) fn missing(
+    header: &Header,
+    has_withdrawals: bool,
+    spec: SpecId,
+) -> Option<(&'static str, &'static str)> {
+    let added = [
+        (SpecId::LONDON, "London", "baseFeePerGas", header.base_fee_per_gas.is_some()),
+        (SpecId::SHANGHAI, "Shanghai", "withdrawalsRoot", header.withdrawals_root.is_some()),
+        (SpecId::SHANGHAI, "Shanghai", "withdrawals", has_withdrawals),
+        (SpecId::CANCUN, "Cancun", "blobGasUsed", header.blob_gas_used.is_some()),
+        (SpecId::CANCUN, "Cancun", "excessBlobGas", header.excess_blob_gas.is_some()),
+        (SpecId::CANCUN, "Cancun", "parentBeaconBlockRoot", header.parent_beacon_block_root.is_some()),
+        (SpecId::PRAGUE, "Prague", "requestsHash", header.requests_hash.is_some()),
+    ];
+    let is_missing = |(since, _, _, is_there): &(SpecId, _, _, bool)| spec.is_enabled_in(*since) && !is_there;
+    added.into_iter().find(is_missing).map(|(_, fork, field, _)| (field, fork))
+}
+
+/// Decodes the header fields of an `eth_getBlockByNumber` answer. Fields that a fork added may be missing: which ones
+/// a block needs, its chain tells ([`missing`]).
 pub(super) fn decode(block: &Node<'_>) -> Result<Header, RecordedError> {
     let optional_u64 = |key| block.optional(key)?.map(|node| node.u64()).transpose();
     let optional_b256 = |key| block.optional(key)?.map(|node| node.b256()).transpose();

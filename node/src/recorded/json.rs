@@ -129,11 +129,14 @@ impl<'a> Node<'a> {
 
     /// An error about this value.
     pub(super) fn refuse(&self, expected: &str) -> RecordedError {
-        RecordedError::Field {
-            file: self.file.to_path_buf(),
-            field: self.path(),
-            value: quote(self.value),
-            expected: expected.to_owned(),
+        let (file, value) = (self.file.to_path_buf(), quote(self.value));
+        let expected = expected.to_owned();
+        match self.step {
+            Step::Root if self.is_null() => RecordedError::Root { file, value: "null".to_owned(), expected },
+            Step::Root => RecordedError::Root { file, value, expected },
+            Step::Key(_) | Step::Index(_) => {
+                RecordedError::Field { file, field: self.path(), value, expected }
+            }
         }
     }
 
@@ -224,6 +227,13 @@ mod tests {
             second.required("value").err().unwrap().to_string(),
             "block.json: field `transactions[1].value` is missing: expected a value"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_no_object_is_refused_without_naming_a_field() {
+        let file = file(json!([1, 2]));
+        let error = Node::root(&file).required("hash").err().unwrap().to_string();
+        assert_eq!(error, "block.json: holds an array of 2 items: expected an object");
     }
 
     #[test]

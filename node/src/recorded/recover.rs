@@ -1,4 +1,4 @@
-use super::{RecordedBlock, RecordedError, RecordedTransaction};
+use super::{RecordedBlock, RecordedError, RecordedTransaction, header};
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_evm::FromRecoveredTx;
 use citius_engine::{Block, Ommer, Transaction, chain::ChainSpec};
@@ -6,16 +6,22 @@ use rayon::prelude::*;
 use revm::{context::TxEnv, primitives::hardfork::SpecId};
 
 impl RecordedBlock {
-    /// Recovers all senders, in parallel on `pool`, and makes the block that the engine takes.
+    /// Recovers all senders, in parallel on `pool`, and makes the block that the engine takes. Its header must have
+    /// what its fork demands.
     ///
     /// Before Homestead a signature's `s` may lie in the upper half
     /// ([EIP-2](https://eips.ethereum.org/EIPS/eip-2)).
     ///
     /// # Errors
     ///
-    /// [`RecordedError::Signature`] or [`RecordedError::Sender`] of the first transaction at fault.
+    /// [`RecordedError::HeaderField`] if the header lacks a field, [`RecordedError::Signature`] or
+    /// [`RecordedError::Sender`] of the first transaction at fault.
     pub fn recover(&self, chain: &ChainSpec, pool: &rayon::ThreadPool) -> Result<Block, RecordedError> {
-        let allows_high_s = !chain.spec_id(&self.header).is_enabled_in(SpecId::HOMESTEAD);
+        let spec = chain.spec_id(&self.header);
+        if let Some((field, fork)) = header::missing(&self.header, self.withdrawals.is_some(), spec) {
+            return Err(RecordedError::HeaderField { file: self.file.clone(), field, fork });
+        }
+        let allows_high_s = !spec.is_enabled_in(SpecId::HOMESTEAD);
         let recover = |(index, tx): (usize, &RecordedTransaction)| self.recover_one(index, tx, allows_high_s);
         // Collected one by one: which error is reported must not depend on the threads.
         let transactions: Vec<Result<Transaction, RecordedError>> =
@@ -24,7 +30,7 @@ impl RecordedBlock {
             header: self.header.clone(),
             transactions: transactions.into_iter().collect::<Result<_, _>>()?,
             ommers: vec![Ommer::Unknown; self.ommers],
-            withdrawals: self.withdrawals.clone(),
+            withdrawals: self.withdrawals.clone().unwrap_or_default(),
         })
     }
 
