@@ -9,6 +9,9 @@ use citius_state::ChangeSet;
 /// What an execution said about a block.
 pub type Verdict = Result<BlockOutcome, ExecutionError>;
 
+/// A verdict in short: the gas used, or why there is none.
+pub type Brief = Result<u64, ExecutionError>;
+
 /// The first difference between a block's serial and its parallel verdict, in words.
 ///
 /// Compared are outcomes with their gas and logs, receipts, bloom, requests, the complete change set, or the error
@@ -24,6 +27,21 @@ pub fn verdicts(serial: &Verdict, parallel: &Verdict) -> Option<String> {
         (Err(serial), Err(parallel)) => Some(format!("serial: {serial}; parallel: {parallel}")),
         (Ok(_), Err(parallel)) => Some(format!("serial accepts; parallel: {parallel}")),
         (Err(serial), Ok(_)) => Some(format!("serial: {serial}; parallel accepts")),
+    }
+}
+
+/// How what a timed run said of a block differs from the reference, in words. A run that ended before the block said
+/// nothing, which is a difference.
+#[must_use]
+pub fn briefs(reference: &Brief, timed: Option<&Brief>) -> Option<String> {
+    let say = |brief: &Brief| match brief {
+        Ok(gas) => format!("accepted with {gas} gas"),
+        Err(error) => error.to_string(),
+    };
+    match timed {
+        Some(timed) if timed == reference => None,
+        Some(timed) => Some(format!("{}; the reference: {}", say(timed), say(reference))),
+        None => Some(format!("ended before this block; the reference: {}", say(reference))),
     }
 }
 
@@ -158,6 +176,18 @@ mod tests {
     fn no_verdict_never_matches() {
         let cancelled = || Err(ExecutionError::Cancelled { reason: CancelReason::Deadline });
         assert!(verdicts(&cancelled(), &cancelled()).is_some());
+    }
+
+    #[test]
+    fn a_timed_run_must_say_what_the_reference_says() {
+        let refused = || refusal(1).map(|_| 0);
+        assert_eq!(briefs(&Ok(7), Some(&Ok(7))), None);
+        assert_eq!(briefs(&refused(), Some(&refused())), None);
+        let other_gas = briefs(&Ok(7), Some(&Ok(8))).unwrap();
+        assert_eq!(other_gas, "accepted with 8 gas; the reference: accepted with 7 gas");
+        assert!(briefs(&Ok(7), Some(&refused())).unwrap().contains("wants 2 gas"));
+        assert!(briefs(&refused(), Some(&Ok(7))).is_some());
+        assert!(briefs(&Ok(7), None).is_some());
     }
 
     #[test]

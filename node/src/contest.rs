@@ -1,12 +1,12 @@
 //! Serial, parallel and `CacheDB` runs of one case, interleaved, and whether the first two agree.
 
 use crate::{
-    baseline::Baseline,
+    baseline::{Baseline, BaselineError, BaselineOutcome},
     clock::{self, Sample},
-    compare::{self, Verdict},
-    execution::{Case, Executor},
+    compare::{self, Brief, Verdict},
+    execution::{Case, Executed, Executor, Runner},
 };
-use citius_engine::StrategyChoice;
+use citius_engine::{BlockMetrics, StrategyChoice};
 
 /// What a contest found about one case.
 #[derive(Debug)]
@@ -24,8 +24,13 @@ pub struct BlockContest {
     pub serial: Verdict,
     /// The parallel verdict; the one that differs, if one did.
     pub parallel: Verdict,
-    /// The first difference between the two, in words.
+    /// What ran for the parallel verdict.
+    pub metrics: BlockMetrics,
+    /// The first difference between the two, or of a timed run, in words.
     pub difference: Option<String>,
+    /// How plain revm over a `CacheDB` differs in short: it refuses the block, or uses other gas. Its times are then
+    /// those of other work.
+    pub cachedb_note: Option<String>,
     /// The block's share of each run.
     pub times: ContestTimes,
 }
@@ -41,85 +46,190 @@ pub struct ContestTimes {
     pub cachedb: clock::Times,
 }
 
-/// Executes a case `repeat` times by each runner, one after the other in rotating order, and checks a parallel
-/// result against the serial one before the first and after every repetition. `on_repetition` is called after each.
+/// How a contest is held.
+#[derive(Debug, Clone, Copy)]
+pub struct ContestSettings {
+    /// The strategy that runs against `Serial`.
+    pub strategy: StrategyChoice,
+    /// Timed samples of each runner.
+    pub repeat: usize,
+    /// Which contest this is: the one who begins changes from one to the next, so that few repetitions of many cases
+    /// favour nobody either.
+    pub index: usize,
+}
+
+/// Executes a case `repeat` times by each runner, interleaved in changing order, and checks a parallel result against
+/// the serial one before the first and after every repetition; what a timed run says is checked in short.
+/// `on_repetition` is called after each repetition.
 pub fn run(
     executor: &Executor,
     case: &Case,
-    strategy: StrategyChoice,
-    repeat: usize,
+    settings: ContestSettings,
     mut on_repetition: impl FnMut(),
 ) -> Contest {
+    let ContestSettings { strategy, repeat, index } = settings;
     let runner = executor.runner(case);
-    // Both also warm up.
-    let serial = runner.verdicts(StrategyChoice::Serial);
-    let mut check = Check::new(&serial, runner.verdicts(strategy));
-    baseline_sample(case);
-
-    let turns: [&dyn Fn() -> Sample; 3] =
-        [&|| runner.sample(StrategyChoice::Serial), &|| runner.sample(strategy), &|| baseline_sample(case)];
+    let serial = runner.execute(StrategyChoice::Serial);
+    let parallel = runner.execute(strategy);
+    let mut findings = Findings::new(serial, parallel, baseline_gas(case));
+    // Everybody has run once; the second time warms up as well, with what its own first run left.
+    for who in turns(index, 0) {
+        sample(who, case, &runner, strategy, &mut findings);
+    }
     let mut samples: [Vec<Sample>; 3] = Default::default();
     for repetition in 0..repeat {
-        for turn in 0..turns.len() {
-            let turn = (repetition + turn) % turns.len();
-            samples[turn].push(turns[turn]());
+        for who in turns(index, repetition) {
+            samples[who as usize].push(sample(who, case, &runner, strategy, &mut findings));
         }
-        check.update(&serial, || runner.verdicts(strategy));
+        findings.check(|| runner.execute(strategy));
         on_repetition();
     }
-
-    let [by_serial, by_parallel, by_cachedb] = samples.each_ref().map(|samples| clock::medians(samples));
-    let Check { parallel, differences } = check;
-    let blocks = serial
-        .into_iter()
-        .zip(parallel)
-        .zip(differences)
-        .enumerate()
-        .map(|(block, ((serial, parallel), difference))| {
-            let of = |medians: &Sample| medians.get(block).copied().unwrap_or_default();
-            let times =
-                ContestTimes { serial: of(&by_serial), parallel: of(&by_parallel), cachedb: of(&by_cachedb) };
-            BlockContest { serial, parallel, difference, times }
-        })
-        .collect();
-    let [serial, parallel, cachedb] = samples.each_ref().map(|samples| median_sum(samples));
-    Contest { blocks, whole: ContestTimes { serial, parallel, cachedb } }
+    findings.contest(&samples)
 }
 
-/// The latest parallel verdicts and how they differ; a difference, once seen, stays.
-struct Check {
-    parallel: Vec<Verdict>,
+/// Who takes a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Serial,
+    Parallel,
+    CacheDb,
+}
+
+impl Who {
+    const ALL: [Self; 3] = [Self::Serial, Self::Parallel, Self::CacheDb];
+}
+
+/// The order of turns in a repetition. Over six, everybody stands in each place, and runs after each other one,
+/// equally often; over three, in each place.
+fn turns(contest: usize, repetition: usize) -> [Who; 3] {
+    const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0], [1, 0, 2], [0, 2, 1]];
+    ORDERS[repetition % ORDERS.len()].map(|who| Who::ALL[(who + contest) % Who::ALL.len()])
+}
+
+fn sample(
+    who: Who,
+    case: &Case,
+    runner: &Runner<'_>,
+    strategy: StrategyChoice,
+    findings: &mut Findings,
+) -> Sample {
+    match who {
+        Who::Serial => runner.sample(StrategyChoice::Serial, |briefs| findings.check_timed("serial", briefs)),
+        Who::Parallel => runner.sample(strategy, |briefs| findings.check_timed("parallel", briefs)),
+        Who::CacheDb => baseline_sample(case),
+    }
+}
+
+/// What is known of each block: the serial reference, the latest parallel execution, and how anything differed. A
+/// difference, once seen, stays.
+struct Findings {
+    serial: Vec<Executed>,
+    briefs: Vec<Brief>,
+    parallel: Vec<Executed>,
     differences: Vec<Option<String>>,
+    cachedb_notes: Vec<Option<String>>,
 }
 
-impl Check {
-    fn new(serial: &[Verdict], parallel: Vec<Verdict>) -> Self {
-        assert_eq!(serial.len(), parallel.len(), "a verdict for every block");
-        let pairs = serial.iter().zip(&parallel);
-        let differences = pairs.map(|(serial, parallel)| compare::verdicts(serial, parallel)).collect();
-        Self { parallel, differences }
+impl Findings {
+    fn new(
+        serial: Vec<Executed>,
+        parallel: Vec<Executed>,
+        cachedb: Vec<Option<Result<u64, BaselineError>>>,
+    ) -> Self {
+        let brief =
+            |one: &Executed| one.verdict.as_ref().map(|outcome| outcome.gas_used).map_err(Clone::clone);
+        let briefs: Vec<Brief> = serial.iter().map(brief).collect();
+        let notes = briefs.iter().zip(&cachedb);
+        let cachedb_notes = notes.map(|(serial, cachedb)| cachedb_note(serial, cachedb.as_ref())).collect();
+        let differences = differences(&serial, &parallel);
+        Self { serial, briefs, parallel, differences, cachedb_notes }
     }
 
-    fn update(&mut self, serial: &[Verdict], parallel: impl FnOnce() -> Vec<Verdict>) {
+    /// Checks another parallel execution, completely.
+    fn check(&mut self, parallel: impl FnOnce() -> Vec<Executed>) {
         if self.differences.iter().all(Option::is_none) {
-            *self = Self::new(serial, parallel());
+            self.parallel = parallel();
+            self.differences = differences(&self.serial, &self.parallel);
         }
     }
+
+    /// Checks a timed run, in short.
+    fn check_timed(&mut self, who: &str, timed: &[Brief]) {
+        for (index, (difference, brief)) in self.differences.iter_mut().zip(&self.briefs).enumerate() {
+            if difference.is_none() {
+                *difference = compare::briefs(brief, timed.get(index))
+                    .map(|difference| format!("a timed {who} run: {difference}"));
+            }
+        }
+    }
+
+    fn contest(self, samples: &[Vec<Sample>; 3]) -> Contest {
+        let medians = samples.each_ref().map(|samples| clock::medians(samples));
+        let of =
+            |block: usize| medians.each_ref().map(|medians| medians.get(block).copied().unwrap_or_default());
+        let parts = self.serial.into_iter().zip(self.parallel).zip(self.differences).zip(self.cachedb_notes);
+        let blocks = parts.enumerate().map(|(block, (((serial, parallel), difference), cachedb_note))| {
+            let Executed { verdict: parallel, metrics } = parallel;
+            let times = ContestTimes::new(of(block));
+            BlockContest { serial: serial.verdict, parallel, metrics, difference, cachedb_note, times }
+        });
+        let whole = ContestTimes::new(samples.each_ref().map(|samples| median_sum(samples)));
+        Contest { blocks: blocks.collect(), whole }
+    }
+}
+
+impl ContestTimes {
+    /// In the order of [`Who::ALL`].
+    fn new([serial, parallel, cachedb]: [clock::Times; 3]) -> Self {
+        Self { serial, parallel, cachedb }
+    }
+}
+
+fn differences(serial: &[Executed], parallel: &[Executed]) -> Vec<Option<String>> {
+    assert_eq!(serial.len(), parallel.len(), "a verdict for every block");
+    let pairs = serial.iter().zip(parallel);
+    pairs.map(|(serial, parallel)| compare::verdicts(&serial.verdict, &parallel.verdict)).collect()
+}
+
+/// How the baseline's gas differs from the serial one, in words; `None` if both refuse the block.
+fn cachedb_note(serial: &Brief, cachedb: Option<&Result<u64, BaselineError>>) -> Option<String> {
+    match (serial, cachedb) {
+        (Ok(serial), Some(Ok(cachedb))) => {
+            (serial != cachedb).then(|| format!("uses {cachedb} gas instead of {serial}"))
+        }
+        (Ok(_), Some(Err(error))) => Some(format!("refuses the block: {error}")),
+        (Ok(_), None) => Some("refuses a block before this one".to_owned()),
+        (Err(_), Some(Ok(cachedb))) => Some(format!("accepts the block, with {cachedb} gas")),
+        (Err(_), Some(Err(_)) | None) => None,
+    }
+}
+
+/// The gas that the baseline uses for each block; `None` behind one that it refused.
+fn baseline_gas(case: &Case) -> Vec<Option<Result<u64, BaselineError>>> {
+    let mut gas = Vec::with_capacity(case.blocks.len());
+    run_baseline(case, |outcome| gas.push(outcome.map(|outcome| outcome.map(|outcome| outcome.gas_used))));
+    gas
 }
 
 fn baseline_sample(case: &Case) -> Sample {
     clock::sample(|laps| {
-        let mut baseline = Some(Baseline::new(&case.chain, &case.state));
-        for (index, block) in case.blocks.iter().enumerate() {
-            // What follows a refused block is not executed, but has its lap.
-            let outcome = baseline.as_mut().map(|baseline| baseline.execute(block));
-            if matches!(outcome, Some(Err(_))) || index + 1 == case.blocks.len() {
-                baseline = None;
-            }
+        run_baseline(case, |outcome| {
             drop(outcome);
             laps.lap();
-        }
+        });
     })
+}
+
+/// What follows a refused block is not executed, but called back for.
+fn run_baseline(case: &Case, mut on_block: impl FnMut(Option<Result<BaselineOutcome, BaselineError>>)) {
+    let mut baseline = Some(Baseline::new(&case.chain, &case.state));
+    for (index, block) in case.blocks.iter().enumerate() {
+        let outcome = baseline.as_mut().map(|baseline| baseline.execute(block));
+        if matches!(outcome, Some(Err(_))) || index + 1 == case.blocks.len() {
+            baseline = None;
+        }
+        on_block(outcome);
+    }
 }
 
 fn median_sum(samples: &[Sample]) -> clock::Times {
@@ -127,4 +237,65 @@ fn median_sum(samples: &[Sample]) -> clock::Times {
         clock::median(samples.iter().map(|sample| sample.iter().map(field).sum()).collect())
     };
     clock::Times { wall_ns: column(|times| times.wall_ns), cpu_ns: column(|times| times.cpu_ns) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use citius_engine::{BlockError, ExecutionError};
+
+    fn refused() -> ExecutionError {
+        let hash = alloy_primitives::B256::ZERO;
+        BlockError::BlockGasExceeded { index: 0, hash, gas_limit: 2, available: 1 }.into()
+    }
+
+    #[test]
+    fn over_six_repetitions_no_place_and_no_predecessor_is_anyones_own() {
+        for contest in 0..3 {
+            for who in Who::ALL {
+                for place in 0..3 {
+                    let count = |repetitions| {
+                        (0..repetitions).filter(|index| turns(contest, *index)[place] == who).count()
+                    };
+                    assert_eq!((count(3), count(6)), (1, 2), "{who:?} in place {place}");
+                }
+                for other in Who::ALL.into_iter().filter(|other| *other != who) {
+                    let follows =
+                        |index: &usize| turns(contest, *index).windows(2).any(|pair| pair == [other, who]);
+                    assert_eq!((0..6).filter(follows).count(), 2, "{who:?} after {other:?}");
+                }
+            }
+        }
+        let firsts: Vec<Who> = (0..3).map(|contest| turns(contest, 0)[0]).collect();
+        assert_eq!(firsts, Who::ALL, "with one repetition, too");
+    }
+
+    #[test]
+    fn a_timed_run_that_says_something_else_is_a_difference_that_stays() {
+        let mut findings = Findings::new(Vec::new(), Vec::new(), Vec::new());
+        findings.briefs = vec![Ok(7), Err(refused())];
+        findings.differences = vec![None, None];
+        findings.check_timed("serial", &[Ok(7), Err(refused())]);
+        assert_eq!(findings.differences, [None, None]);
+        findings.check_timed("parallel", &[Ok(8), Ok(7)]);
+        findings.check_timed("parallel", &[Ok(7), Err(refused())]);
+        let [Some(gas), Some(accepted)] = findings.differences.as_slice() else {
+            panic!("{:?}", findings.differences)
+        };
+        assert!(gas.starts_with("a timed parallel run: accepted with 8 gas"), "{gas}");
+        assert!(accepted.contains("wants 2 gas"), "{accepted}");
+    }
+
+    #[test]
+    fn a_baseline_that_refuses_or_uses_other_gas_is_noted() {
+        let error = Err(BaselineError::BlockGasExceeded { index: 3 });
+        let note = |serial: Brief, cachedb| cachedb_note(&serial, cachedb);
+        assert_eq!(note(Ok(7), Some(&Ok(7))), None);
+        assert_eq!(note(Ok(7), Some(&Ok(8))).unwrap(), "uses 8 gas instead of 7");
+        assert!(note(Ok(7), Some(&error)).unwrap().contains("transaction 3"));
+        assert!(note(Ok(7), None).is_some());
+        assert!(note(Err(refused()), Some(&Ok(7))).is_some());
+        assert_eq!(note(Err(refused()), Some(&error)), None);
+        assert_eq!(note(Err(refused()), None), None);
+    }
 }

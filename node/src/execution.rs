@@ -2,13 +2,15 @@
 
 use crate::{
     clock::{self, Sample},
-    compare::Verdict,
+    compare::{Brief, Verdict},
 };
 use citius_engine::{
-    Block, Engine, EngineConfig, ExecuteOptions, PoolError, StrategyChoice, WorkerPool, chain::ChainSpec,
+    Block, BlockMetrics, Engine, EngineConfig, ExecuteOptions, PoolError, StrategyChoice, WorkerPool,
+    chain::ChainSpec,
 };
 use citius_state::{MemoryState, StateReader};
 use citius_topology::{PlacementReport, Plan};
+use citius_workloads::Workload;
 use std::sync::Arc;
 
 /// One block, or consecutive blocks as one stream, and the state before.
@@ -20,6 +22,29 @@ pub struct Case {
     pub state: Arc<MemoryState>,
     /// The blocks, in order; several make a stream.
     pub blocks: Vec<Arc<Block>>,
+}
+
+impl Case {
+    /// All blocks of a workload as one stream.
+    #[must_use]
+    pub fn stream(workload: Workload) -> Self {
+        let mut state = workload.genesis;
+        for block in &workload.blocks {
+            // Every block's number and hash are known beforehand.
+            state.set_block_hash(block.header.number, block.header.hash_slow());
+        }
+        let blocks = workload.blocks.into_iter().map(Arc::new).collect();
+        Self { chain: workload.chain, state: Arc::new(state), blocks }
+    }
+}
+
+/// What one execution said about a block, and how the work went, also where there is no outcome.
+#[derive(Debug)]
+pub struct Executed {
+    /// The outcome or the error.
+    pub verdict: Verdict,
+    /// What ran.
+    pub metrics: BlockMetrics,
 }
 
 /// The workers that all cases are executed on.
@@ -80,37 +105,40 @@ impl Executor {
 }
 
 impl Runner<'_> {
-    /// Executes the case, and keeps each block's verdict.
+    /// Executes the case, and keeps each block's verdict and metrics.
     #[must_use]
-    pub fn verdicts(&self, strategy: StrategyChoice) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(self.case.blocks.len());
-        self.run(strategy, |verdict| verdicts.push(verdict));
-        verdicts
+    pub fn execute(&self, strategy: StrategyChoice) -> Vec<Executed> {
+        let mut executed = Vec::with_capacity(self.case.blocks.len());
+        self.run(strategy, |one| executed.push(one));
+        executed
     }
 
     /// Takes one sample of the case. A block's share runs from the commit of the block before to its own, the
-    /// outcome freed.
+    /// outcome freed. `on_run` gets what each run said of the blocks, when the clock has stopped.
     #[must_use]
-    pub fn sample(&self, strategy: StrategyChoice) -> Sample {
+    pub fn sample(&self, strategy: StrategyChoice, mut on_run: impl FnMut(&[Brief])) -> Sample {
+        let count = self.case.blocks.len();
+        let mut briefs: Vec<Brief> = Vec::with_capacity(count);
         clock::sample(|laps| {
-            let mut left = self.case.blocks.len();
-            self.run(strategy, |verdict| {
-                left -= 1;
+            briefs.clear();
+            self.run(strategy, |Executed { verdict, .. }| {
                 let sealed_at = verdict.as_ref().ok().and_then(|outcome| outcome.metrics.times.sealed_at);
-                drop(verdict);
+                briefs.push(verdict.map(|outcome| outcome.gas_used));
                 match sealed_at {
-                    Some(sealed_at) if left > 0 => laps.lap_at(sealed_at),
+                    Some(sealed_at) if briefs.len() < count => laps.lap_at(sealed_at),
                     _ => laps.lap(),
                 }
             });
+            on_run(&briefs);
         })
     }
 
-    fn run(&self, strategy: StrategyChoice, mut on_verdict: impl FnMut(Verdict)) {
+    fn run(&self, strategy: StrategyChoice, mut on_executed: impl FnMut(Executed)) {
         let reader = Arc::clone(&self.case.state) as Arc<dyn StateReader>;
         let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };
         if let [block] = self.case.blocks.as_slice() {
-            return on_verdict(self.engine.execute_block(reader, Arc::clone(block), &options));
+            let (verdict, metrics) = self.engine.measure_block(reader, Arc::clone(block), &options);
+            return on_executed(Executed { verdict, metrics });
         }
         let mut stream = self.engine.stream(reader, &options);
         let mut blocks = self.case.blocks.iter();
@@ -124,12 +152,13 @@ impl Runner<'_> {
             if let Some(block) = blocks.next() {
                 stream.submit(Arc::clone(block));
             }
+            let metrics = stream.metrics();
             if taken == self.case.blocks.len() {
                 // What the stream frees counts towards its last block.
                 drop(stream);
-                return on_verdict(verdict);
+                return on_executed(Executed { verdict, metrics });
             }
-            on_verdict(verdict);
+            on_executed(Executed { verdict, metrics });
         }
     }
 }

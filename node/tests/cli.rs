@@ -35,6 +35,9 @@ fn stress_reports_each_workload() {
     assert!(entry["name"].as_str().unwrap().starts_with("erc20"));
     assert_eq!(entry["matches"], json!(true));
     assert_eq!(report["total"]["txs"], json!(50));
+    assert!(report["total"]["speedup_over_cachedb"].is_f64());
+    let placed = |threads: &str| report["placement"][threads].as_array().unwrap().len();
+    assert_eq!(placed("workers"), placed("data_pool"));
 }
 
 #[test]
@@ -65,6 +68,37 @@ fn stress_runs_blocks_as_one_stream() {
 }
 
 #[test]
+fn one_block_is_a_stream_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let json_file = folder.path().join("report.json");
+    let arguments = ["stress", "--kind", "erc20", "--transactions", "10", "--repeat", "1", "--stream"];
+    let output = citius(&[&arguments[..], &["--json", json_file.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = read(&json_file);
+    let streams = report["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 1, "{report:#}");
+    assert_eq!(streams[0]["dirs"], json!([report["workloads"][0]["dir"]]));
+    for field in ["serial_ns", "parallel_ns", "cachedb_ns", "serial_cpu_ns", "parallel_cpu_ns"] {
+        assert!(streams[0][field].as_u64().unwrap() > 0, "{field}: {report:#}");
+    }
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("not counted: sender recovery (unsigned)"), "{stdout}");
+    assert!(stdout.contains("over the faster of serial and CacheDB"), "{stdout}");
+}
+
+#[test]
+fn many_threads_are_summed_up_in_ranges() {
+    let arguments =
+        ["stress", "--kind", "erc20", "--transactions", "10", "--repeat", "1", "--threads", "200"];
+    let output = citius(&arguments);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let line =
+        stdout.lines().find(|line| line.starts_with("200 threads")).unwrap_or_else(|| panic!("{stdout}"));
+    assert!(line.len() < 120, "{line}");
+}
+
+#[test]
 fn topology_prints_a_tree_and_json() {
     let synthetic = ["topology", "--synthetic", "pack:2 [numa(memory=64GB)] core:16 pu:1"];
     let tree = citius(&synthetic);
@@ -77,11 +111,15 @@ fn topology_prints_a_tree_and_json() {
 
 #[test]
 fn bad_usage_exits_with_2_and_says_why() {
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 13] = [
         (&[], "Usage"),
         (&["replay"], "DIR"),
         (&["replay", "no-such-folder"], "no-such-folder"),
-        (&["replay", ".", "--threads", "0"], "--threads"),
+        (&["replay", ".", "--threads", "0"], "'--threads <N>': expected at least 1"),
+        (&["replay", ".", "--threads", "20000"], "'--threads <N>': expected at most 1024"),
+        (&["stress", "--threads", "two"], "'--threads <N>': expected a whole number"),
+        (&["stress", "--repeat", "0"], "'--repeat <R>': expected at least 1"),
+        (&["stress", "--conflict-percent", "300"], "expected at most 100"),
         (&["replay", ".", "--strategy", "fast"], "fast"),
         (&["stress", "--kind", "erc-20"], "erc-20"),
         (&["stress", "--conflict-percent", "101"], "101"),

@@ -75,6 +75,32 @@ fn a_header_that_disagrees_is_a_mismatch() {
 }
 
 #[test]
+fn a_record_that_contradicts_itself_is_noted_and_still_executed() {
+    let wrong = json!(format!("0x{}", "01".repeat(32)));
+    for (field, note) in [
+        ("hash", "the hash of the header"),
+        ("stateRoot", "the hash of the header"),
+        ("withdrawalsRoot", "the root of the withdrawals"),
+        ("transactionsRoot", "the root of the transactions"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::valid();
+        fixture.write(folder.path(), false);
+        let (_, report) = replay(&[as_str(folder.path())]);
+        assert_eq!(report["blocks"][0]["record_note"], Value::Null);
+
+        fixture.block[field] = wrong.clone();
+        fixture.write(folder.path(), false);
+        let (code, report) = replay(&[as_str(folder.path())]);
+        assert_eq!(code, 0, "{report:#}");
+        let noted = report["blocks"][0]["record_note"].as_str().unwrap();
+        assert!(noted.starts_with(note) && noted.contains("the file says"), "{noted}");
+        let output = citius(&["replay", as_str(folder.path()), "--repeat", "1"]);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("its record was changed: "));
+    }
+}
+
+#[test]
 fn an_unpacked_file_wins_over_the_packed_one() {
     let folder = tempfile::tempdir().unwrap();
     Fixture::valid().write(folder.path(), true);
@@ -99,6 +125,100 @@ fn a_refused_block_is_reported_alike_and_is_no_mismatch() {
         assert!(entry["error"].as_str().unwrap().contains("nonce"), "{entry:#}");
         assert!(entry["serial_ns"].is_u64());
         assert!(!out.join("1.json").exists(), "a refused block has no result");
+        let total = &report["total"];
+        assert_eq!(
+            (&total["txs"], &total["executed"]["txs"], &total["refused"]),
+            (&json!(3), &json!(0), &json!(1))
+        );
+        assert_eq!((&total["speedup"], &total["speedup_over_cachedb"]), (&Value::Null, &Value::Null));
+    }
+}
+
+#[test]
+fn a_refused_block_tells_what_ran() {
+    let folder = tempfile::tempdir().unwrap();
+    Fixture::with_nonce_gap().write(&folder.path().join("1"), false);
+    for (strategy, ran, threads, reason) in [
+        ("auto", "serial", 1, "gas beyond"),
+        ("serial", "serial", 1, "named by the caller"),
+        ("optimistic", "optimistic", 3, "named by the caller"),
+    ] {
+        let (_, report) = replay(&[as_str(folder.path()), "--strategy", strategy, "--threads", "3"]);
+        let entry = &report["blocks"][0];
+        assert_eq!((&entry["strategy"], &entry["threads"]), (&json!(ran), &json!(threads)), "{entry:#}");
+        assert!(entry["reason"].as_str().unwrap().contains(reason), "{entry:#}");
+        assert!(entry["executions"].as_u64().unwrap() >= 3, "two valid ones and the refused one: {entry:#}");
+        assert!(entry["max_in_flight"].as_u64().unwrap() >= 1, "{entry:#}");
+    }
+}
+
+#[test]
+fn a_refused_block_has_no_rates() {
+    let folder = tempfile::tempdir().unwrap();
+    Fixture::with_nonce_gap().write(&folder.path().join("1"), false);
+    Fixture::valid().write(&folder.path().join("2"), false);
+    let output = citius(&["replay", as_str(folder.path()), "--repeat", "1"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let line = |start: &str| stdout.lines().find(|line| line.starts_with(start)).unwrap();
+    let cells: Vec<&str> = line("1 ").split_whitespace().collect();
+    assert_eq!(cells[..5], ["1", "3", "-", "refused", "1"], "{stdout}");
+    assert_eq!(cells[5..12], ["-"; 7], "{stdout}");
+    assert!(
+        line("total: ").starts_with("total: 1 blocks and 1 refused, which count no further, 3 transactions")
+    );
+}
+
+#[test]
+fn an_earlier_result_of_a_block_refused_now_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (block, out) = (folder.path().join("1"), folder.path().join("out"));
+    Fixture::valid().write(&block, false);
+    assert_eq!(replay(&[as_str(&block), "--out", as_str(&out)]).0, 0);
+    assert!(out.join("1.json").is_file());
+    Fixture::with_nonce_gap().write(&block, false);
+    assert_eq!(replay(&[as_str(&block), "--out", as_str(&out)]).1["total"]["refused"], json!(1));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+}
+
+#[test]
+fn a_report_that_is_not_written_leaves_the_old_one_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let mut fixture = Fixture::valid();
+    fixture.block["gasLimit"] = json!("no number");
+    fixture.write(&folder.path().join("1"), false);
+    let arguments =
+        ["replay", as_str(&folder.path().join("1")), "--json", as_str(&report)].map(str::to_owned);
+    for old in [None, Some("old")] {
+        if let Some(old) = old {
+            fs::write(&report, old).unwrap();
+        }
+        let output = citius(&arguments.each_ref().map(String::as_str));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr.contains("report.json: not written") && stderr.contains("gasLimit"), "{stderr}");
+        assert_eq!(stderr.contains("earlier run"), old.is_some(), "{stderr}");
+        assert_eq!(fs::read_to_string(&report).ok().as_deref(), old);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1 + usize::from(old.is_some()));
+    }
+}
+
+#[test]
+fn a_report_says_where_the_threads_are() {
+    let folder = tempfile::tempdir().unwrap();
+    Fixture::valid().write(&folder.path().join("7"), false);
+    let (_, report) = replay(&[as_str(folder.path()), "--threads", "3"]);
+    for threads in ["workers", "data_pool"] {
+        let reports = report["placement"][threads].as_array().unwrap();
+        assert_eq!(reports.len(), 3, "{report:#}");
+        for one in reports {
+            for check in ["core", "pages"] {
+                assert!(["verified", "skipped", "wrong"].contains(&one[check]["outcome"].as_str().unwrap()));
+            }
+        }
+    }
+    for field in ["profile", "repeat", "blocks", "streams", "total"] {
+        assert!(!report[field].is_null(), "{field}");
     }
 }
 
@@ -161,12 +281,28 @@ fn blocks_behind_a_refused_one_carry_its_error() {
     assert_eq!((&first["error_tx"], &second["error_tx"]), (&json!(2), &Value::Null));
     assert_eq!(first["error"], second["error"]);
     assert_eq!(second["matches"], json!(true));
+    assert_eq!((&second["strategy"], &second["threads"]), (&json!("none"), &json!(0)));
+    assert!(second["reason"].as_str().unwrap().starts_with("not executed: block 13500000"), "{second:#}");
+    assert_eq!(["executions", "aborts", "max_in_flight"].map(|field| &second[field]), [&json!(0); 3]);
+    assert_eq!(first["strategy"], json!("optimistic"));
 }
 
 #[test]
 fn bad_input_is_named_and_exits_with_2() {
     type Case = (&'static str, fn(&mut Fixture), &'static [&'static str]);
-    let cases: [Case; 8] = [
+    let cases: [Case; 12] = [
+        ("root", |f| f.block = json!([]), &["block.json: holds an array of 0 items: expected an object"]),
+        ("null", |f| f.pre_state = Value::Null, &["pre_state.json: holds null: expected an object"]),
+        (
+            "London",
+            |f| f.block["baseFeePerGas"] = Value::Null,
+            &["block.json", "`baseFeePerGas` is missing", "from London on"],
+        ),
+        (
+            "Shanghai",
+            |f| (f.block["number"], f.block["timestamp"]) = (json!("0x1036641"), json!("0x6437306f")),
+            &["block.json", "`withdrawalsRoot` is missing", "from Shanghai on"],
+        ),
         (
             "gas",
             |f| f.block["transactions"][1]["gas"] = json!("0xq"),

@@ -1,9 +1,9 @@
 //! The outside yardstick of time: plain revm over a [`CacheDB`], one transaction after the other.
 //!
 //! As tight as such a loop gets, and it does the whole job: system calls, transactions, receipts with blooms, rewards
-//! and withdrawals; the cache counts as its change set. Its *results* are not compared with the engine's, since
-//! `CacheDB` forgets that a destroyed account's storage is gone once the account is funded again, and serves touched
-//! empty accounts as existing.
+//! and withdrawals; the cache counts as its change set. That it refuses a block that the engine accepts, or uses other
+//! gas, is noted and is no mismatch. Its changes are not compared at all, since `CacheDB` forgets that a destroyed
+//! account's storage is gone once the account is funded again, and serves touched empty accounts as existing.
 
 mod database;
 
@@ -56,11 +56,20 @@ pub struct BaselineOutcome {
 /// Why the baseline stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
-    /// revm refused a transaction or a system call, or the state could not be read.
-    #[error("transaction {index:?}: {source}")]
-    Evm {
-        /// The transaction's index in the block, `None` for a system call.
-        index: Option<usize>,
+    /// revm refused a transaction, or the state could not be read.
+    #[error("transaction {index}: {source}")]
+    Transaction {
+        /// The transaction's index in the block.
+        index: usize,
+        /// What revm said.
+        #[source]
+        source: EVMError<PreStateError, InvalidTransaction>,
+    },
+    /// revm refused a system call, or the state could not be read.
+    #[error("system call to {contract}: {source}")]
+    SystemCall {
+        /// The contract called.
+        contract: Address,
         /// What revm said.
         #[source]
         source: EVMError<PreStateError, InvalidTransaction>,
@@ -99,7 +108,7 @@ impl<'a> Baseline<'a> {
 
         for (contract, input) in calls_before(spec, &block.header) {
             evm.system_call_commit(contract, input)
-                .map_err(|source| BaselineError::Evm { index: None, source })?;
+                .map_err(|source| BaselineError::SystemCall { contract, source })?;
         }
         let mut outcome = BaselineOutcome {
             transactions: Vec::with_capacity(block.transactions.len()),
@@ -112,7 +121,7 @@ impl<'a> Baseline<'a> {
             }
             let result = evm
                 .transact_commit(tx.env().clone())
-                .map_err(|source| BaselineError::Evm { index: Some(index), source })?;
+                .map_err(|source| BaselineError::Transaction { index, source })?;
             outcome.gas_used += result.tx_gas_used();
             let bloom = logs_bloom(result.logs());
             outcome.logs_bloom.accrue_bloom(&bloom);
@@ -123,9 +132,9 @@ impl<'a> Baseline<'a> {
                 tx_type: tx.tx_type(),
             });
         }
-        for contract in calls_after(spec) {
-            evm.system_call_commit(*contract, Bytes::new())
-                .map_err(|source| BaselineError::Evm { index: None, source })?;
+        for &contract in calls_after(spec) {
+            evm.system_call_commit(contract, Bytes::new())
+                .map_err(|source| BaselineError::SystemCall { contract, source })?;
         }
         drop(evm);
         self.pay(block, &environment.block_env)?;

@@ -1,86 +1,158 @@
 use super::{measure_args::MeasureArgs, output, progress::Progress};
 use crate::{
-    contest::{self, Contest},
+    contest::{self, Contest, ContestSettings},
     execution::{Case, Executor},
-    report::Asked,
 };
 use anyhow::{Context, Result};
 use citius_engine::StrategyChoice;
 use citius_topology::{
-    Check, MachineSource, PlacementReport, Plan, ProfileSource, data_parallel_pool, resolve,
+    Check, MachineSource, PlacementReport, Plan, ProfileSource, cpu_list, data_parallel_pool, pool_placement,
+    resolve,
 };
+use serde::Serialize;
+use std::{cell::Cell, collections::BTreeMap};
 
 /// The machine made ready to measure: plan, workers, and a pool for what is parallel by nature.
 pub(super) struct Bench {
     pub(super) plan: Plan,
+    pub(super) placement: Placement,
     pub(super) executor: Executor,
     pub(super) data_pool: rayon::ThreadPool,
     strategy: StrategyChoice,
     pub(super) repeat: usize,
+    contests: Cell<usize>,
+}
+
+/// Where the threads found themselves, thread by thread.
+#[derive(Debug, Serialize)]
+pub(super) struct Placement {
+    /// Those that execute, the caller last; none if the plan pins none.
+    workers: Vec<PlacementReport>,
+    /// Those that recover senders.
+    data_pool: Vec<PlacementReport>,
 }
 
 impl Bench {
-    /// Checks where the report goes, resolves the plan and prints it, starts all threads, and pins this one.
+    /// Resolves the plan and prints it, starts all threads, and pins this one.
     pub(super) fn start(args: &MeasureArgs) -> Result<Self> {
-        if let Some(path) = &args.json {
-            output::check_writable(path)?;
-        }
         let profile = ProfileSource::from_argument(args.profile.as_deref());
         let report = resolve(MachineSource::ThisMachine, profile).context("cannot plan this machine")?;
         let plan = match args.threads {
-            Some(threads) => report.plan.with_threads(threads.get()),
+            Some(threads) => report.plan.with_threads(threads),
             None => report.plan,
         };
         output::print(&summary(&plan))?;
         // Before this thread is pinned: new threads inherit its place.
         let data_pool = data_parallel_pool(&plan).context("cannot start the pool for sender recovery")?;
         let executor = Executor::new(&plan).context("cannot start the workers")?;
-        let mut placements = executor.placements();
-        placements.extend(executor.pin_caller());
-        output::print(&placement_summary(&placements))?;
-        Ok(Self { plan, executor, data_pool, strategy: args.strategy, repeat: args.repeat.get() })
-    }
-
-    /// What the reader of an entry wants to know of a block that was refused.
-    pub(super) fn asked(&self) -> Asked {
-        Asked { threads: self.plan.workers.len(), strategy: self.strategy }
+        let mut workers = executor.placements();
+        workers.extend(executor.pin_caller());
+        let placement = Placement { workers, data_pool: pool_placement(&data_pool, &plan) };
+        output::print(&placement.summary())?;
+        let (strategy, repeat) = (args.strategy, args.repeat);
+        Ok(Self { plan, placement, executor, data_pool, strategy, repeat, contests: Cell::new(0) })
     }
 
     /// Measures a case.
     pub(super) fn contest(&self, case: &Case, progress: &Progress) -> Contest {
-        contest::run(&self.executor, case, self.strategy, self.repeat, || progress.step())
+        let index = self.contests.replace(self.contests.get() + 1);
+        let settings = ContestSettings { strategy: self.strategy, repeat: self.repeat, index };
+        contest::run(&self.executor, case, settings, || progress.step())
     }
 }
 
-/// Whether the threads are where the plan says, and their memory too: what was verified, and why the rest was not.
+impl Placement {
+    /// Whether the threads are where the plan says, and their memory too: what was verified, and why the rest was not.
+    fn summary(&self) -> String {
+        let [workers, data_pool] = [&self.workers, &self.data_pool].map(|reports| placement_summary(reports));
+        format!("workers: {workers}\nsender recovery: {data_pool}\n\n")
+    }
+}
+
 fn placement_summary(placements: &[PlacementReport]) -> String {
-    let describe = |what: &str, checks: Vec<&Check>| {
-        let verified = checks.iter().filter(|check| matches!(check, Check::Verified)).count();
-        let other = checks.iter().find_map(|check| match check {
-            Check::Verified => None,
-            Check::Skipped { reason } => Some(format!("; skipped: {reason}")),
-            Check::Wrong { expected, found } => Some(format!("; WRONG: {found} instead of {expected}")),
-        });
-        format!("{what} verified for {verified} of {} threads{}", checks.len(), other.unwrap_or_default())
-    };
     if placements.is_empty() {
-        return "placement not checked: this plan pins no thread\n\n".into();
+        return "placement not checked, since this plan pins no thread".into();
     }
-    let cores = describe("core", placements.iter().map(|report| &report.core).collect());
-    let pages = describe("memory", placements.iter().map(|report| &report.pages).collect());
-    format!("{cores}; {pages}\n\n")
+    let cores = check_summary("core", placements.iter().map(|report| &report.core));
+    let pages = check_summary("memory", placements.iter().map(|report| &report.pages));
+    format!("{cores}; {pages}")
 }
 
-/// The plan in short: profile, why, and each worker's core.
+/// How many threads passed a check, then everything else that it found, what is wrong first.
+fn check_summary<'a>(what: &str, checks: impl ExactSizeIterator<Item = &'a Check>) -> String {
+    let threads = checks.len();
+    let (mut verified, mut wrong, mut skipped) = (0, BTreeMap::new(), BTreeMap::new());
+    for check in checks {
+        match check {
+            Check::Verified => verified += 1,
+            Check::Wrong { expected, found } => *wrong.entry((expected, found)).or_insert(0) += 1,
+            Check::Skipped { reason } => *skipped.entry(reason).or_insert(0) += 1,
+        }
+    }
+    let wrong = wrong
+        .into_iter()
+        .map(|((expected, found), count)| format!(", WRONG for {count} ({found} instead of {expected})"));
+    let skipped = skipped.into_iter().map(|(reason, count)| format!(", skipped for {count} ({reason})"));
+    let others: String = wrong.chain(skipped).collect();
+    format!("{what} verified for {verified} of {threads} threads{others}")
+}
+
+/// The plan in short: profile, why, and the workers' cores.
 fn summary(plan: &Plan) -> String {
-    let cores: Vec<String> = plan.workers.iter().map(|slot| slot.lane.core.to_string()).collect();
+    let threads = plan.workers.len();
     let shared = plan.workers.iter().filter(|slot| slot.shared).count();
     let shared = if shared > 0 { format!(", {shared} of them on shared cores") } else { String::new() };
     format!(
-        "profile {} ({})\n{} threads{shared}; cores by worker: {}\n",
+        "profile {} ({})\n{threads} threads{shared}; cores: {}\n",
         plan.profile.name,
         plan.profile.reason,
-        cores.len(),
-        cores.join(" "),
+        core_list(plan),
     )
+}
+
+/// The workers' cores as ranges, those with most workers first.
+fn core_list(plan: &Plan) -> String {
+    let mut workers_on: BTreeMap<u32, usize> = BTreeMap::new();
+    for slot in &plan.workers {
+        *workers_on.entry(slot.lane.core.0).or_default() += 1;
+    }
+    let mut cores_with: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for (core, workers) in workers_on {
+        cores_with.entry(workers).or_default().push(core);
+    }
+    let parts = cores_with.into_iter().rev().map(|(workers, cores)| {
+        let cores = cpu_list::format(cores);
+        if workers == 1 { cores } else { format!("{cores} with {workers} threads each") }
+    });
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_never_hidden_by_what_was_skipped() {
+        let skipped = |reason: &str| Check::Skipped { reason: reason.into() };
+        let wrong = || Check::Wrong { expected: "CPU 1".into(), found: "CPU 3".into() };
+        let checks =
+            [skipped("no mask"), Check::Verified, wrong(), skipped("no mask"), skipped("a container")];
+        assert_eq!(
+            check_summary("core", checks.iter()),
+            "core verified for 1 of 5 threads, WRONG for 1 (CPU 3 instead of CPU 1), skipped for 1 (a container), \
+             skipped for 2 (no mask)"
+        );
+        assert_eq!(check_summary("core", [Check::Verified].iter()), "core verified for 1 of 1 threads");
+    }
+
+    #[test]
+    fn cores_are_listed_as_ranges_however_many_threads_there_are() {
+        let machine = MachineSource::Synthetic("pack:1 [numa(memory=8GiB)] core:4 pu:1".into());
+        let profile = ProfileSource::Shipped("commodity-pc".into());
+        let plan = resolve(machine, profile).unwrap().plan;
+        assert_eq!(core_list(&plan.with_threads(4)), "0-3");
+        assert_eq!(core_list(&plan.with_threads(1024)), "0-3 with 256 threads each");
+        let uneven = core_list(&plan.with_threads(6));
+        assert_eq!(uneven, "0-1 with 2 threads each; 2-3");
+    }
 }

@@ -1,22 +1,29 @@
+use super::number::whole_number;
 use citius_engine::StrategyChoice;
 use clap::Args;
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::path::PathBuf;
+
+/// Most threads: far beyond any machine's cores, and still started in a moment.
+const THREADS_MAX: u64 = 1024;
+/// Most repetitions.
+const REPEAT_MAX: u64 = 1_000_000;
 
 /// Options of the commands that measure.
 #[derive(Debug, Args)]
 pub(super) struct MeasureArgs {
-    /// Threads that work during a block, the caller included; may exceed the cores, which are then shared
+    /// Threads that work during a block, the caller included, 1 to 1024; may exceed the cores, which are then shared
     /// [default: the plan's workers]
-    #[arg(long, value_name = "N")]
-    pub(super) threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize, 1, THREADS_MAX>)]
+    pub(super) threads: Option<usize>,
 
     /// How blocks are executed: auto, serial or optimistic
     #[arg(long, value_name = "STRATEGY", default_value = "auto")]
     pub(super) strategy: StrategyChoice,
 
-    /// Interleaved repetitions, of which medians are taken
-    #[arg(long, value_name = "R", default_value = "5")]
-    pub(super) repeat: NonZeroUsize,
+    /// Interleaved repetitions, of which medians are taken; multiples of six have each runner in each place equally
+    /// often
+    #[arg(long, value_name = "R", default_value = "6", value_parser = whole_number::<usize, 1, REPEAT_MAX>)]
+    pub(super) repeat: usize,
 
     /// Hardware profile: a shipped one's name or a TOML file [default: picked for this machine]
     #[arg(long, value_name = "PROFILE")]

@@ -2,6 +2,7 @@
 
 mod bench;
 mod measure_args;
+mod number;
 mod output;
 mod progress;
 mod replay;

@@ -1,4 +1,10 @@
-use super::{Verdict, bench::Bench, measure_args::MeasureArgs, output, progress::Progress};
+use super::{
+    Verdict,
+    bench::{Bench, Placement},
+    measure_args::MeasureArgs,
+    output::{self, JsonFile},
+    progress::Progress,
+};
 use crate::{
     chain, clock, compare,
     contest::BlockContest,
@@ -55,10 +61,14 @@ pub(crate) struct ReplayArgs {
     chain: String,
 }
 
+/// How often senders are recovered, for a median.
+const RECOVERIES: usize = 5;
+
 /// The machine-readable report.
 #[derive(Serialize)]
 struct Report<'a> {
     profile: &'a ProfileChoice,
+    placement: &'a Placement,
     repeat: usize,
     blocks: &'a [Entry],
     streams: &'a [StreamEntry],
@@ -73,6 +83,10 @@ struct Prepared {
 }
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict> {
+    output::with_report(args.measure.json.as_deref(), |file| run(args, file))
+}
+
+fn run(args: &ReplayArgs, file: Option<&JsonFile>) -> Result<Verdict> {
     let chain = chain::from_argument(&args.chain)?;
     let folders = block_folders(&args.folders)?;
     let bench = Bench::start(&args.measure)?;
@@ -84,11 +98,15 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict> {
     let (entries, streams) = execute(args, &bench, &chain, blocks)?;
 
     let total = Total::of(&entries);
-    if let Some(path) = &args.measure.json {
-        let profile = &bench.plan.profile;
-        let report =
-            Report { profile, repeat: bench.repeat, blocks: &entries, streams: &streams, total: &total };
-        output::write_json(path, &report)?;
+    if let Some(file) = file {
+        file.write(&Report {
+            profile: &bench.plan.profile,
+            placement: &bench.placement,
+            repeat: bench.repeat,
+            blocks: &entries,
+            streams: &streams,
+            total: &total,
+        })?;
     }
     output::print(&report::text(Subject::Block, &entries, &streams, &total))?;
     Ok(Verdict::of(total.matches))
@@ -107,9 +125,17 @@ fn prepare(bench: &Bench, chain: &ChainSpec, folders: &[PathBuf]) -> Result<Vec<
         bench.data_pool.install(|| folders.par_iter().map(load).collect());
     let prepare = |recorded: Result<RecordedBlock, RecordedError>| {
         let recorded = recorded?;
-        let start = Instant::now();
-        let block = Arc::new(recorded.recover(chain, &bench.data_pool)?);
-        Ok(Prepared { recorded, block, recover_ns: clock::nanoseconds(start.elapsed()) })
+        let recover = || {
+            let start = Instant::now();
+            let block = recorded.recover(chain, &bench.data_pool)?;
+            Ok::<_, RecordedError>((block, clock::nanoseconds(start.elapsed())))
+        };
+        let (block, first_ns) = recover()?;
+        let mut samples_ns = vec![first_ns];
+        for _ in 1..RECOVERIES {
+            samples_ns.push(recover()?.1);
+        }
+        Ok(Prepared { recorded, block: Arc::new(block), recover_ns: clock::median(samples_ns) })
     };
     loaded.into_iter().map(prepare).collect()
 }
@@ -146,7 +172,7 @@ fn execute(
         let contest = bench.contest(&case, &progress);
         for (position, (index, found)) in group.iter().zip(&contest.blocks).enumerate() {
             let prepared = &blocks[*index];
-            let mut entry = Entry::new(prepared.recorded.name.clone(), &case, position, found, bench.asked());
+            let mut entry = Entry::new(prepared.recorded.name.clone(), &case, position, found);
             entry.recover_ns = prepared.recover_ns;
             check(&mut entry, chain, &prepared.recorded, found);
             if let Some(out) = &args.out {
@@ -155,14 +181,7 @@ fn execute(
             entries[*index] = Some(entry);
         }
         if dirs.len() > 1 {
-            let times = contest.whole;
-            streams.push(StreamEntry {
-                workload: None,
-                dirs,
-                serial_ns: times.serial.wall_ns,
-                parallel_ns: times.parallel.wall_ns,
-                cachedb_ns: times.cachedb.wall_ns,
-            });
+            streams.push(StreamEntry::new(None, dirs, &contest.whole));
         }
     }
     Ok((entries.into_iter().flatten().collect(), streams))
@@ -186,6 +205,7 @@ fn case(bench: &Bench, chain: &ChainSpec, blocks: &mut [Prepared], group: &[usiz
 
 /// Compares an executed block with its header and with what was recorded of it.
 fn check(entry: &mut Entry, chain: &ChainSpec, recorded: &RecordedBlock, found: &BlockContest) {
+    entry.record_note = recorded.contradiction();
     let Ok(outcome) = &found.parallel else { return };
     let has_status = has_status(chain, recorded);
     entry.add_mismatch(compare::header(outcome, &recorded.header, has_status));
@@ -194,11 +214,16 @@ fn check(entry: &mut Entry, chain: &ChainSpec, recorded: &RecordedBlock, found: 
     }
 }
 
-/// A refused block has no result to write.
+/// A refused block has no result to write, and keeps none of an earlier run.
 fn write_result(out: &Path, chain: &ChainSpec, recorded: &RecordedBlock, found: &BlockContest) -> Result<()> {
-    let Ok(outcome) = &found.parallel else { return Ok(()) };
-    let result = RecordedOutcome::of(outcome, has_status(chain, recorded));
-    output::write_json(&out.join(format!("{}.json", recorded.name)), &result)
+    let path = out.join(format!("{}.json", recorded.name));
+    match &found.parallel {
+        Ok(outcome) => {
+            let result = RecordedOutcome::of(outcome, has_status(chain, recorded));
+            JsonFile::create(&path)?.write(&result)
+        }
+        Err(_) => output::remove(&path),
+    }
 }
 
 /// Receipts hold a status from Byzantium on ([EIP-658](https://eips.ethereum.org/EIPS/eip-658)).

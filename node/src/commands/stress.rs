@@ -1,11 +1,17 @@
-use super::{Verdict, bench::Bench, measure_args::MeasureArgs, output, progress::Progress};
+use super::{
+    Verdict,
+    bench::{Bench, Placement},
+    measure_args::MeasureArgs,
+    number::whole_number,
+    output::{self, JsonFile},
+    progress::Progress,
+};
 use crate::{
     contest::BlockContest,
     execution::Case,
     report::{self, Entry, StreamEntry, Subject, Total, WorkloadLabel},
 };
 use anyhow::Result;
-use citius_engine::Block;
 use citius_topology::ProfileChoice;
 use citius_workloads::{Workload, WorkloadKind, WorkloadSpec, generate, standard_suite};
 use clap::Args;
@@ -44,7 +50,7 @@ pub(crate) struct StressArgs {
     blocks: Option<u32>,
 
     /// How many of a block's transactions conflict, in percent
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = whole_number::<u8, 0, 100>)]
     conflict_percent: Option<u8>,
 
     /// Groups of traders that share nothing, in amm-clusters
@@ -63,6 +69,7 @@ pub(crate) struct StressArgs {
 #[derive(Serialize)]
 struct Report<'a> {
     profile: &'a ProfileChoice,
+    placement: &'a Placement,
     repeat: usize,
     workloads: &'a [Entry],
     streams: &'a [StreamEntry],
@@ -70,6 +77,10 @@ struct Report<'a> {
 }
 
 pub(crate) fn stress(args: &StressArgs) -> Result<Verdict> {
+    output::with_report(args.measure.json.as_deref(), |file| run(args, file))
+}
+
+fn run(args: &StressArgs, file: Option<&JsonFile>) -> Result<Verdict> {
     let specs = specs(args);
     for spec in &specs {
         spec.validate()?;
@@ -90,11 +101,15 @@ pub(crate) fn stress(args: &StressArgs) -> Result<Verdict> {
     drop(progress);
 
     let total = Total::of(&entries);
-    if let Some(path) = &args.measure.json {
-        let profile = &bench.plan.profile;
-        let report =
-            Report { profile, repeat: bench.repeat, workloads: &entries, streams: &streams, total: &total };
-        output::write_json(path, &report)?;
+    if let Some(file) = file {
+        file.write(&Report {
+            profile: &bench.plan.profile,
+            placement: &bench.placement,
+            repeat: bench.repeat,
+            workloads: &entries,
+            streams: &streams,
+            total: &total,
+        })?;
     }
     output::print(&report::text(Subject::Workload, &entries, &streams, &total))?;
     Ok(Verdict::of(total.matches))
@@ -145,7 +160,7 @@ fn block_by_block(
             Case { chain: workload.chain.clone(), state: Arc::clone(&state), blocks: vec![Arc::new(block)] };
         let contest = bench.contest(&case, progress);
         let found = &contest.blocks[0];
-        entries.push(entry(bench, spec, &workload.name, dir, &case, 0, found));
+        entries.push(entry(spec, &workload.name, dir, &case, 0, found));
         drop(case);
         if let Ok(outcome) = &found.serial {
             let state = Arc::make_mut(&mut state);
@@ -164,32 +179,16 @@ fn as_stream(
     entries: &mut Vec<Entry>,
     streams: &mut Vec<StreamEntry>,
 ) {
-    let dirs = dirs(&workload);
-    let mut state = workload.genesis;
-    for block in &workload.blocks {
-        // Every block's number and hash are known beforehand.
-        state.set_block_hash(block.header.number, block.header.hash_slow());
-    }
-    let blocks: Vec<Arc<Block>> = workload.blocks.into_iter().map(Arc::new).collect();
-    let case = Case { chain: workload.chain, state: Arc::new(state), blocks };
+    let (name, dirs) = (workload.name.clone(), dirs(&workload));
+    let case = Case::stream(workload);
     let contest = bench.contest(&case, progress);
     for (index, (found, dir)) in contest.blocks.iter().zip(&dirs).enumerate() {
-        entries.push(entry(bench, spec, &workload.name, dir.clone(), &case, index, found));
+        entries.push(entry(spec, &name, dir.clone(), &case, index, found));
     }
-    if dirs.len() > 1 {
-        let times = contest.whole;
-        streams.push(StreamEntry {
-            workload: Some(label(spec, &workload.name)),
-            dirs,
-            serial_ns: times.serial.wall_ns,
-            parallel_ns: times.parallel.wall_ns,
-            cachedb_ns: times.cachedb.wall_ns,
-        });
-    }
+    streams.push(StreamEntry::new(Some(label(spec, &name)), dirs, &contest.whole));
 }
 
 fn entry(
-    bench: &Bench,
     spec: &WorkloadSpec,
     name: &str,
     dir: String,
@@ -197,7 +196,7 @@ fn entry(
     index: usize,
     found: &BlockContest,
 ) -> Entry {
-    let entry = Entry::new(dir, case, index, found, bench.asked());
+    let entry = Entry::new(dir, case, index, found);
     Entry { workload: Some(label(spec, name)), ..entry }
 }
 

@@ -1,5 +1,5 @@
 use crate::{contest::BlockContest, execution::Case};
-use citius_engine::{BlockError, ExecutionError, StrategyChoice};
+use citius_engine::{BlockError, BlockMetrics, ExecutionError};
 use serde::Serialize;
 
 /// One block's line in a report. Times are nanoseconds: medians of interleaved runs, from decoded transactions with
@@ -23,17 +23,18 @@ pub struct Entry {
     pub parallel_ns: u64,
     /// Wall time of plain revm over a `CacheDB`.
     pub cachedb_ns: u64,
-    /// CPU time of the `Serial` run, all threads.
+    /// CPU time of the `Serial` run, all threads. In a stream it is read when a block's outcome is taken, not when the
+    /// block was committed, and what the threads did ahead for later blocks counts: only the stream's own is exact.
     pub serial_cpu_ns: u64,
-    /// CPU time of the parallel run, all threads.
+    /// CPU time of the parallel run, all threads; in a stream as `serial_cpu_ns`.
     pub parallel_cpu_ns: u64,
-    /// Wall time of the recovery of all senders, measured once.
+    /// Wall time of the recovery of all senders, the median of several; 0 where transactions carry no signature.
     pub recover_ns: u64,
     /// Threads that were allowed to work, the caller included.
     pub threads: usize,
-    /// The strategy that ran; of a refused block the one named, empty if none was.
+    /// The strategy that ran, `none` behind a refused block of the same stream.
     pub strategy: String,
-    /// Why that strategy was chosen.
+    /// Why that strategy was chosen, or why none ran.
     pub reason: String,
     /// Executions begun.
     pub executions: u64,
@@ -45,6 +46,10 @@ pub struct Entry {
     pub matches: bool,
     /// What does not match, in words.
     pub mismatch: Option<String>,
+    /// How plain revm over a `CacheDB` did other work than the engine, in words; `cachedb_ns` is then no measure.
+    pub cachedb_note: Option<String>,
+    /// What the record contradicts itself in, in words.
+    pub record_note: Option<String>,
     /// Why the block was refused.
     pub error: Option<String>,
     /// The index of the transaction at fault, from 0.
@@ -62,54 +67,40 @@ pub struct WorkloadLabel {
     pub seed: u64,
 }
 
-/// What was asked for, of which a refused block does not tell whether it was done.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked {
-    /// Threads of the plan.
-    pub threads: usize,
-    /// The strategy.
-    pub strategy: StrategyChoice,
-}
-
-impl Asked {
-    /// A strategy that is named is the one that runs.
-    fn strategy_name(self) -> String {
-        match self.strategy {
-            StrategyChoice::Auto => String::new(),
-            named => named.to_string(),
-        }
-    }
-}
-
 impl Entry {
-    /// The entry of block `index` of a case. What was asked for stands in for what a refused block does not tell of
-    /// its run.
+    /// The entry of block `index` of a case.
     #[must_use]
-    pub fn new(dir: String, case: &Case, index: usize, block: &BlockContest, asked: Asked) -> Self {
+    pub fn new(dir: String, case: &Case, index: usize, block: &BlockContest) -> Self {
         let header = &case.blocks[index].header;
-        let outcome = block.parallel.as_ref().ok();
-        let metrics = outcome.map(|outcome| &outcome.metrics);
         let error = block.parallel.as_ref().err();
+        let metrics = match error {
+            Some(ExecutionError::Refused(BlockError::AncestorRefused { number, .. })) => {
+                not_executed(*number)
+            }
+            _ => block.metrics.clone(),
+        };
         Self {
             dir,
             workload: None,
             number: header.number,
             txs: case.blocks[index].transactions.len() as u64,
-            gas: outcome.map_or(0, |outcome| outcome.gas_used),
+            gas: block.parallel.as_ref().map_or(0, |outcome| outcome.gas_used),
             serial_ns: block.times.serial.wall_ns,
             parallel_ns: block.times.parallel.wall_ns,
             cachedb_ns: block.times.cachedb.wall_ns,
             serial_cpu_ns: block.times.serial.cpu_ns,
             parallel_cpu_ns: block.times.parallel.cpu_ns,
             recover_ns: 0,
-            threads: metrics.map_or(asked.threads, |metrics| metrics.threads),
-            strategy: metrics.map_or_else(|| asked.strategy_name(), |metrics| metrics.strategy.to_owned()),
-            reason: metrics.map(|metrics| metrics.reason.clone()).unwrap_or_default(),
-            executions: metrics.map_or(0, |metrics| metrics.executions),
-            aborts: metrics.map_or(0, |metrics| metrics.aborts),
-            max_in_flight: metrics.map_or(0, |metrics| metrics.max_in_flight),
+            threads: metrics.threads,
+            strategy: metrics.strategy.to_owned(),
+            reason: metrics.reason,
+            executions: metrics.executions,
+            aborts: metrics.aborts,
+            max_in_flight: metrics.max_in_flight,
             matches: block.difference.is_none(),
             mismatch: block.difference.clone(),
+            cachedb_note: block.cachedb_note.clone(),
+            record_note: None,
             error: error.map(error_text),
             error_tx: error.and_then(error_transaction),
         }
@@ -125,11 +116,26 @@ impl Entry {
         });
     }
 
+    /// Whether the block was executed to its end, so that its times are those of its transactions.
+    #[must_use]
+    pub fn is_executed(&self) -> bool {
+        self.error.is_none()
+    }
+
     /// Serial time over parallel time; `None` for blocks that were refused, are empty, or were not measured.
     #[must_use]
     pub fn speedup(&self) -> Option<f64> {
-        let is_measured = self.error.is_none() && self.txs > 0 && self.serial_ns > 0 && self.parallel_ns > 0;
+        let is_measured = self.is_executed() && self.txs > 0 && self.serial_ns > 0 && self.parallel_ns > 0;
         is_measured.then(|| self.serial_ns as f64 / self.parallel_ns as f64)
+    }
+}
+
+/// The metrics of a block behind a refused one: what was done ahead for it is not told apart.
+fn not_executed(refused: u64) -> BlockMetrics {
+    BlockMetrics {
+        strategy: "none",
+        reason: format!("not executed: block {refused} before it was refused"),
+        ..BlockMetrics::default()
     }
 }
 
@@ -145,4 +151,48 @@ fn error_text(error: &ExecutionError) -> String {
 fn error_transaction(error: &ExecutionError) -> Option<u64> {
     let ExecutionError::Refused(error) = error else { return None };
     error.transaction_index().map(|index| index as u64)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A block of one transfer.
+    pub(in super::super) fn entry(dir: &str, serial_ns: u64, parallel_ns: u64, cachedb_ns: u64) -> Entry {
+        Entry {
+            dir: dir.to_owned(),
+            workload: None,
+            number: 1,
+            txs: 1,
+            gas: 21_000,
+            serial_ns,
+            parallel_ns,
+            cachedb_ns,
+            serial_cpu_ns: 0,
+            parallel_cpu_ns: 0,
+            recover_ns: 0,
+            threads: 2,
+            strategy: "optimistic".to_owned(),
+            reason: String::new(),
+            executions: 1,
+            aborts: 0,
+            max_in_flight: 1,
+            matches: true,
+            mismatch: None,
+            cachedb_note: None,
+            record_note: None,
+            error: None,
+            error_tx: None,
+        }
+    }
+
+    #[test]
+    fn mismatches_add_up() {
+        let mut entry = entry("a", 1, 1, 1);
+        entry.add_mismatch(None);
+        assert!(entry.matches);
+        entry.add_mismatch(Some("gas".to_owned()));
+        entry.add_mismatch(Some("bloom".to_owned()));
+        assert_eq!((entry.matches, entry.mismatch.as_deref()), (false, Some("gas; bloom")));
+    }
 }

@@ -6,7 +6,7 @@ mod table;
 mod text;
 mod total;
 
-pub use entry::{Asked, Entry, WorkloadLabel};
+pub use entry::{Entry, WorkloadLabel};
 pub use stream::StreamEntry;
 pub use text::{Subject, text};
-pub use total::{Total, Worst};
+pub use total::{Sums, Total, Worst};

@@ -22,16 +22,24 @@ pub fn text(subject: Subject, entries: &[Entry], streams: &[StreamEntry], total:
         if let Some(mismatch) = &entry.mismatch {
             let _ = writeln!(text, "{}: does not match: {mismatch}", entry.dir);
         }
+        if let Some(note) = &entry.cachedb_note {
+            let _ = writeln!(text, "{}: CacheDB {note}; its time is not compared", entry.dir);
+        }
+        if let Some(note) = &entry.record_note {
+            let _ = writeln!(text, "{}: its record was changed: {note}", entry.dir);
+        }
     }
     text.push('\n');
     for stream in streams {
+        let is_refused = entries.iter().any(|entry| !entry.is_executed() && stream.dirs.contains(&entry.dir));
+        let speedup = if is_refused { None } else { speedup(stream.serial_ns, stream.parallel_ns) };
         let _ = writeln!(
             text,
             "stream {}: serial {} ms, parallel {} ms, speed-up {}",
             stream_name(&stream.dirs),
             milliseconds(stream.serial_ns),
             milliseconds(stream.parallel_ns),
-            ratio(speedup(stream.serial_ns, stream.parallel_ns)),
+            ratio(speedup),
         );
     }
     text + &sums(subject, total)
@@ -60,19 +68,22 @@ fn table(subject: Subject, entries: &[Entry]) -> Table {
     ];
     table.row(columns.map(String::from));
     for entry in entries {
+        // Of a block that was refused nobody knows how much was done.
+        let if_executed = |cell: String| if entry.is_executed() { cell } else { "-".to_owned() };
+        let if_compared = |cell: String| if entry.cachedb_note.is_none() { cell } else { "-".to_owned() };
         table.row([
             entry.dir.clone(),
             entry.txs.to_string(),
-            format!("{:.3}", entry.gas as f64 / 1e6),
-            if entry.error.is_some() { "refused".to_owned() } else { entry.strategy.clone() },
+            if_executed(format!("{:.3}", entry.gas as f64 / 1e6)),
+            if entry.is_executed() { entry.strategy.clone() } else { "refused".to_owned() },
             entry.threads.to_string(),
-            mgas_per_second(entry.gas, entry.serial_ns),
-            mgas_per_second(entry.gas, entry.parallel_ns),
-            mgas_per_second(entry.gas, entry.cachedb_ns),
-            per_second(entry.txs, entry.serial_ns),
-            per_second(entry.txs, entry.parallel_ns),
+            if_executed(mgas_per_second(entry.gas, entry.serial_ns)),
+            if_executed(mgas_per_second(entry.gas, entry.parallel_ns)),
+            if_executed(if_compared(mgas_per_second(entry.gas, entry.cachedb_ns))),
+            if_executed(per_second(entry.txs, entry.serial_ns)),
+            if_executed(per_second(entry.txs, entry.parallel_ns)),
             ratio(entry.speedup()),
-            aborts(entry.aborts, entry.txs),
+            if_executed(aborts(entry.aborts, entry.txs)),
             format!("results equal: {}", if entry.matches { "yes" } else { "NO" }),
         ]);
     }
@@ -90,35 +101,44 @@ fn sums(subject: Subject, total: &Total) -> String {
     };
     let refused = match total.refused {
         0 => String::new(),
-        refused => format!(" ({refused} refused)"),
+        refused => format!(" and {refused} refused, which count no further"),
+    };
+    let recovery = match subject {
+        Subject::Block => format!("sender recovery ({} ms)", milliseconds(total.all.recover_ns)),
+        Subject::Workload => "sender recovery (unsigned)".to_owned(),
+    };
+    let (executed, compared) = (&total.executed, &total.compared);
+    let others = match executed.blocks - compared.blocks {
+        0 => String::new(),
+        others => format!(" ({others} left out)"),
     };
     format!(
         "total: {} {noun}{refused}, {} transactions, {:.3} Mgas\n\
          \x20 serial   {} Mgas/s, {} tx/s, {} ms, CPU {} ms\n\
          \x20 parallel {} Mgas/s, {} tx/s, {} ms, CPU {} ms, {} aborts per transaction\n\
-         \x20 CacheDB  {} Mgas/s, {} tx/s, {} ms\n\
-         \x20 speed-up {} in total, {} geometric mean, worst {worst}\n\
+         \x20 CacheDB  {} Mgas/s, {} tx/s, {} ms{others}\n\
+         \x20 speed-up {} over serial ({} geometric mean, worst {worst}), {} over the faster of serial and CacheDB\n\
          \x20 results equal: {}\n\
-         not counted: sender recovery ({} ms), state root, disk\n",
-        total.blocks,
-        total.txs,
-        total.gas as f64 / 1e6,
-        mgas_per_second(total.gas, total.serial_ns),
-        per_second(total.txs, total.serial_ns),
-        milliseconds(total.serial_ns),
-        milliseconds(total.serial_cpu_ns),
-        mgas_per_second(total.gas, total.parallel_ns),
-        per_second(total.txs, total.parallel_ns),
-        milliseconds(total.parallel_ns),
-        milliseconds(total.parallel_cpu_ns),
-        aborts(total.aborts, total.txs),
-        mgas_per_second(total.gas, total.cachedb_ns),
-        per_second(total.txs, total.cachedb_ns),
-        milliseconds(total.cachedb_ns),
+         not counted: {recovery}, state root, disk\n",
+        executed.blocks,
+        executed.txs,
+        executed.gas as f64 / 1e6,
+        mgas_per_second(executed.gas, executed.serial_ns),
+        per_second(executed.txs, executed.serial_ns),
+        milliseconds(executed.serial_ns),
+        milliseconds(executed.serial_cpu_ns),
+        mgas_per_second(executed.gas, executed.parallel_ns),
+        per_second(executed.txs, executed.parallel_ns),
+        milliseconds(executed.parallel_ns),
+        milliseconds(executed.parallel_cpu_ns),
+        aborts(executed.aborts, executed.txs),
+        mgas_per_second(compared.gas, compared.cachedb_ns),
+        per_second(compared.txs, compared.cachedb_ns),
+        milliseconds(compared.cachedb_ns),
         ratio(total.speedup),
         ratio(total.speedup_geomean),
+        ratio(total.speedup_over_faster),
         if total.matches { "yes" } else { "NO" },
-        milliseconds(total.recover_ns),
     )
 }
 
@@ -157,4 +177,40 @@ fn ratio(ratio: Option<f64>) -> String {
 
 fn aborts(aborts: u64, txs: u64) -> String {
     if txs == 0 { "-".to_owned() } else { format!("{:.3}", aborts as f64 / txs as f64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::entry::tests::entry, *};
+
+    #[test]
+    fn what_cachedb_did_otherwise_is_said_and_not_compared() {
+        let noted =
+            Entry { cachedb_note: Some("uses 8 gas instead of 7".to_owned()), ..entry("b", 4_000, 2_000, 1) };
+        let entries = [entry("a", 4_000, 2_000, 3_000), noted];
+        let text = text(Subject::Block, &entries, &[], &Total::of(&entries));
+        assert!(text.contains("\nb: CacheDB uses 8 gas instead of 7; its time is not compared\n"), "{text}");
+        let cachedb = |line: usize| text.lines().nth(line).unwrap().split_whitespace().nth(7).unwrap();
+        assert_eq!((cachedb(1), cachedb(2)), ("7000.0", "-"), "{text}");
+        assert!(text.contains("CacheDB  7000.0 Mgas/s, 333333 tx/s, 0.003 ms (1 left out)"), "{text}");
+        assert!(text.contains("speed-up 2.00x over serial"), "{text}");
+        assert!(text.contains("1.50x over the faster of serial and CacheDB"), "{text}");
+        assert!(text.contains("results equal: yes"), "a note is no mismatch: {text}");
+    }
+
+    #[test]
+    fn a_stream_with_a_refused_block_has_no_speedup() {
+        let refused = Entry { error: Some("no".to_owned()), ..entry("b", 1, 1, 1) };
+        let stream = |dir: &str| StreamEntry::new(None, vec![dir.to_owned()], &Default::default());
+        let streams = [("a", 9), ("b", 9)].map(|(dir, ns)| StreamEntry {
+            serial_ns: ns,
+            parallel_ns: 3,
+            ..stream(dir)
+        });
+        let entries = [entry("a", 1, 1, 1), refused];
+        let text = text(Subject::Block, &entries, &streams, &Total::of(&entries));
+        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
+        assert!(line("stream a").ends_with("speed-up 3.00x"), "{text}");
+        assert!(line("stream b").ends_with("speed-up -"), "{text}");
+    }
 }

@@ -4,14 +4,17 @@
 #![allow(dead_code)]
 
 use alloy_consensus::{
-    Eip658Value, EthereumTxEnvelope, Receipt, ReceiptEnvelope, ReceiptWithBloom, SignableTransaction,
-    TxEip4844, TxLegacy, crypto::secp256k1, proofs::calculate_receipt_root,
+    Eip658Value, EthereumTxEnvelope, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, SignableTransaction,
+    TxEip4844, TxLegacy,
+    crypto::secp256k1,
+    proofs::{calculate_receipt_root, calculate_transaction_root},
 };
 use alloy_primitives::{Address, B256, Bloom, Bytes, Log, TxKind, U256, keccak256};
 use serde_json::{Value, json};
 use std::{
-    fs,
-    path::Path,
+    env, fs,
+    io::{Write, stderr},
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -77,12 +80,23 @@ impl Fixture {
             .enumerate()
             .map(|(index, (wallet, tx))| transaction_json(index, *wallet, tx))
             .collect();
-        Self {
-            block: block_json(number, parent_hash, transactions),
+        let mut block = block_json(number, parent_hash, transactions);
+        let envelopes: Vec<_> = txs.iter().map(|(_, tx)| tx).collect();
+        block["transactionsRoot"] = json!(calculate_transaction_root(&envelopes));
+        let mut fixture = Self {
+            block,
             pre_state: Value::Object(accounts.collect()),
             block_hashes: json!({}),
             expected: None,
-        }
+        };
+        fixture.seal();
+        fixture
+    }
+
+    /// Gives the block the hash of its header.
+    pub(crate) fn seal(&mut self) {
+        let header: Header = serde_json::from_value(self.block.clone()).unwrap();
+        self.block["hash"] = json!(header.hash_slow());
     }
 
     /// Two senders, three transfers, all valid; with what a sequential run must yield.
@@ -188,8 +202,7 @@ fn block_json(number: u64, parent_hash: B256, transactions: Vec<Value>) -> Value
         })
         .collect();
     json!({
-        "hash": keccak256(number.to_be_bytes()), "parentHash": parent_hash,
-        "sha3Uncles": B256::ZERO, "miner": MINER, "stateRoot": B256::ZERO, "transactionsRoot": B256::ZERO,
+        "parentHash": parent_hash, "sha3Uncles": B256::ZERO, "miner": MINER, "stateRoot": B256::ZERO, "transactionsRoot": B256::ZERO,
         "receiptsRoot": calculate_receipt_root(&receipts), "logsBloom": Bloom::ZERO, "difficulty": "0x1",
         "number": format!("{number:#x}"), "gasLimit": "0x1c9c380",
         "gasUsed": format!("{:#x}", 21_000 * transactions.len()), "timestamp": "0x61788be4", "extraData": "0x",
@@ -203,7 +216,7 @@ pub(crate) fn citius(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_citius")).args(arguments).output().unwrap()
 }
 
-/// Runs `citius replay` with a JSON report, and returns its exit code and the report.
+/// Runs `citius replay` once over, with a JSON report, and returns its exit code and the report.
 pub(crate) fn replay(arguments: &[&str]) -> (i32, Value) {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("report.json");
@@ -212,6 +225,16 @@ pub(crate) fn replay(arguments: &[&str]) -> (i32, Value) {
     let output = citius(&all);
     let report = fs::read(&json).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
+}
+
+/// The folder of recorded blocks of the main network; says so where there is none.
+pub(crate) fn corpus() -> Option<PathBuf> {
+    let corpus = env::var_os("CITIUS_CORPUS").map(|folder| Path::new(&folder).join("mainnet"));
+    if corpus.is_none() {
+        // Not through the macro, whose output of a passing test is swallowed.
+        stderr().write_all(b"SKIPPED: CITIUS_CORPUS is not set\n").unwrap();
+    }
+    corpus
 }
 
 /// Reads a JSON file.
