@@ -44,10 +44,12 @@ impl Bench {
         output::print(&summary(&plan))?;
         // Before this thread is pinned: new threads inherit its place.
         let data_pool = data_parallel_pool(&plan).context("cannot start the pool for sender recovery")?;
+        // Before the workers start: by the time of the first measurement the pool sleeps again.
+        let data_pool_placement = pool_placement(&data_pool, &plan);
         let executor = Executor::new(&plan).context("cannot start the workers")?;
         let mut workers = executor.placements();
         workers.extend(executor.pin_caller());
-        let placement = Placement { workers, data_pool: pool_placement(&data_pool, &plan) };
+        let placement = Placement { workers, data_pool: data_pool_placement };
         output::print(&placement.summary())?;
         let (strategy, repeat) = (args.strategy, args.repeat);
         Ok(Self { plan, placement, executor, data_pool, strategy, repeat, contests: Cell::new(0) })
