@@ -153,7 +153,8 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
         let mut commits = self.core.commits.lock();
         if segment as usize == commits.sealed.len() {
             // The run stopped in this one: nothing more will be counted.
-            let metrics = self.core.with_counters(commits.metrics);
+            let metrics = std::mem::take(&mut commits.metrics);
+            let metrics = self.core.with_counters(metrics);
             commits.sealed.push(metrics);
         }
         commits.sealed.get(segment as usize).copied().unwrap_or_default()
