@@ -116,7 +116,7 @@ fn bad_usage_exits_with_2_and_says_why() {
         (&["replay"], "DIR"),
         (&["replay", "no-such-folder"], "no-such-folder"),
         (&["replay", ".", "--threads", "0"], "'--threads <N>': expected at least 1"),
-        (&["replay", ".", "--threads", "20000"], "'--threads <N>': expected at most 1024"),
+        (&["replay", ".", "--threads", "20000"], "'--threads <N>': expected at most 8192"),
         (&["stress", "--threads", "two"], "'--threads <N>': expected a whole number"),
         (&["stress", "--repeat", "0"], "'--repeat <R>': expected at least 1"),
         (&["stress", "--conflict-percent", "300"], "expected at most 100"),

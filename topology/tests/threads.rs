@@ -139,8 +139,10 @@ fn a_role_is_kept_on_its_cpus() {
 }
 
 #[test]
-fn the_pool_has_a_named_pinned_thread_for_each_worker() {
+fn the_pool_has_a_named_pinned_thread_for_each_core() {
     let plan = own_plan();
+    let crowded = plan.with_threads(3 * plan.workers.len() + 1);
+    assert_eq!(data_parallel_pool(&crowded).unwrap().current_num_threads(), plan.workers.len());
     let pool = data_parallel_pool(&plan).unwrap();
     let names: HashSet<String> =
         pool.broadcast(|_| thread::current().name().unwrap().to_owned()).into_iter().collect();

@@ -4,14 +4,14 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// Most threads: far beyond any machine's cores, and still started in a moment.
-const THREADS_MAX: u64 = 1024;
+const THREADS_MAX: u64 = 1 << 13;
 /// Most repetitions.
 const REPEAT_MAX: u64 = 1_000_000;
 
 /// Options of the commands that measure.
 #[derive(Debug, Args)]
 pub(super) struct MeasureArgs {
-    /// Threads that work during a block, the caller included, 1 to 1024; may exceed the cores, which are then shared
+    /// Threads that work during a block, the caller included, 1 to 8192; may exceed the cores, which are then shared
     /// [default: the plan's workers]
     #[arg(long, value_name = "N", value_parser = whole_number::<usize, 1, THREADS_MAX>)]
     pub(super) threads: Option<usize>,
