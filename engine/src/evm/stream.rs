@@ -18,7 +18,7 @@ const STOP_INTERVAL: Duration = Duration::from_millis(1);
 pub(crate) struct EvmStream {
     chain: Arc<ChainSpec>,
     reader: Arc<dyn StateReader>,
-    blocks: AppendVec<Segment>,
+    blocks: AppendVec<Box<Segment>>,
     entries: AppendVec<(u32, u32)>,
     /// Sealed blocks that nobody has taken yet.
     outcomes: SegQueue<BlockOutcome>,
@@ -60,7 +60,7 @@ impl EvmStream {
         for step in 0..prepared.steps.len() as u32 {
             self.entries.push((segment, step));
         }
-        self.blocks.push(Segment { first, prepared })
+        self.blocks.push(Box::new(Segment { first, prepared }))
     }
 
     pub(crate) fn chain(&self) -> &ChainSpec {

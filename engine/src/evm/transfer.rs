@@ -44,8 +44,6 @@ impl EvmStream {
         let is_special = !tx.data.is_empty()
             || tx.tx_type > 2
             || sender == receiver
-            || sender == beneficiary
-            || receiver == beneficiary
             || context.cfg.spec.is_enabled_in(SpecId::AMSTERDAM)
             || local.evm.precompiles.contains(&receiver);
         if is_special {
@@ -93,18 +91,26 @@ impl EvmStream {
             seen.exact_code(base);
             seen.balance_at_most(U256::MAX - tx.value);
         });
-        let debit = AccountWrite {
+        let mut debit = AccountWrite {
             balance_delta: cost.wrapping_neg(),
             nonce: Some(nonce),
             end,
             ..AccountWrite::default()
         };
+        let mut credit = AccountWrite { balance_delta: tx.value, end, ..AccountWrite::default() };
+        // A location is written once an entry.
+        let fee = U256::from(tip * u128::from(used));
+        if beneficiary == sender {
+            debit.fee = fee;
+        } else if beneficiary == receiver {
+            credit.fee = fee;
+        } else {
+            let location = view.locate(EvmKey::Account(beneficiary), None)?;
+            let write = AccountWrite { fee, end, ..AccountWrite::default() };
+            view.write(location, EvmWrite::Account(write));
+        }
         view.write(from.location, EvmWrite::Account(debit));
-        let credit = AccountWrite { balance_delta: tx.value, end, ..AccountWrite::default() };
         view.write(to.location, EvmWrite::Account(credit));
-        let location = view.locate(EvmKey::Account(beneficiary), None)?;
-        let fee = AccountWrite { fee: U256::from(tip * u128::from(used)), end, ..AccountWrite::default() };
-        view.write(location, EvmWrite::Account(fee));
 
         let result = ExecutionResult::Success {
             reason: SuccessReason::Stop,
