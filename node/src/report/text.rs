@@ -42,7 +42,35 @@ pub fn text(subject: Subject, entries: &[Entry], streams: &[StreamEntry], total:
             ratio(speedup),
         );
     }
-    text + &sums(subject, total)
+    text + &sums(subject, total) + &large_blocks(subject, entries)
+}
+
+/// Gas and transactions from which on a block's work, not its overhead, makes its time.
+const LARGE_GAS_MIN: u64 = 4_000_000;
+const LARGE_TXS_MIN: u64 = 30;
+
+/// What the large blocks among others come to, by which engines are compared.
+fn large_blocks(subject: Subject, entries: &[Entry]) -> String {
+    let is_large = |entry: &&Entry| entry.gas >= LARGE_GAS_MIN && entry.txs >= LARGE_TXS_MIN;
+    let large: Vec<Entry> = entries.iter().filter(is_large).cloned().collect();
+    if subject == Subject::Workload || large.is_empty() || large.len() == entries.len() {
+        return String::new();
+    }
+    let total = Total::of(&large);
+    format!(
+        "of at least {} Mgas and {LARGE_TXS_MIN} transactions: {} blocks, serial {} ms, parallel {} ms, CacheDB {} ms, CPU {} ms \
+         serial, {} ms parallel, speed-up {} over serial ({} geometric mean), {} over CacheDB\n",
+        LARGE_GAS_MIN / 1_000_000,
+        total.executed.blocks,
+        milliseconds(total.executed.serial_ns),
+        milliseconds(total.executed.parallel_ns),
+        milliseconds(total.compared.cachedb_ns),
+        milliseconds(total.executed.serial_cpu_ns),
+        milliseconds(total.executed.parallel_cpu_ns),
+        ratio(total.speedup),
+        ratio(total.speedup_geomean),
+        ratio(total.speedup_over_cachedb),
+    )
 }
 
 fn table(subject: Subject, entries: &[Entry]) -> Table {
