@@ -227,6 +227,16 @@ mod tests {
     }
 
     #[test]
+    fn large_blocks_are_summed_up_apart() {
+        let large = |dir, gas, txs| Entry { gas, txs, ..entry(dir, 4_000_000, 2_000_000, 6_000_000) };
+        let some =
+            [large("a", LARGE_GAS_MIN, 30), large("b", LARGE_GAS_MIN - 1, 30), large("c", LARGE_GAS_MIN, 29)];
+        let line = large_blocks(Subject::Block, &some);
+        assert!(line.contains("30 transactions: 1 blocks") && line.contains("3.00x over CacheDB"), "{line}");
+        assert_eq!(large_blocks(Subject::Workload, &some) + &large_blocks(Subject::Block, &some[..1]), "");
+    }
+
+    #[test]
     fn a_stream_with_a_refused_block_has_no_speedup() {
         let refused = Entry { error: Some("no".to_owned()), ..entry("b", 1, 1, 1) };
         let stream = |dir: &str| StreamEntry::new(None, vec![dir.to_owned()], &Default::default());
