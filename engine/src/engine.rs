@@ -253,6 +253,7 @@ impl BlockStream<'_> {
             times: PhaseTimes {
                 wall: metrics.wall,
                 execute: metrics.execute,
+                repeated: metrics.repeated,
                 commit: metrics.commit,
                 idle: metrics.idle,
                 sealed_at: metrics.sealed_at,

@@ -99,6 +99,8 @@ pub struct PhaseTimes {
     pub wall: Duration,
     /// Thread time spent executing.
     pub execute: Duration,
+    /// The part of `execute` whose result was thrown away.
+    pub repeated: Duration,
     /// Thread time spent committing: validation in order, publishing, sealing.
     pub commit: Duration,
     /// Thread time spent idle.

@@ -6,12 +6,21 @@
 #[cfg(not(feature = "loom"))]
 mod imp {
     pub(crate) use parking_lot::Mutex;
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+    /// All SeqCst accesses are in one order already.
+    #[inline(always)]
+    pub(crate) fn model_fence() {}
 }
 
 #[cfg(feature = "loom")]
 mod imp {
-    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+    /// loom takes SeqCst accesses for AcqRel ones; of fences it knows the one order.
+    pub(crate) fn model_fence() {
+        loom::sync::atomic::fence(Ordering::SeqCst);
+    }
 
     /// loom's mutex with parking_lot's interface.
     #[derive(Debug)]

@@ -41,7 +41,7 @@ pub(crate) type CitiusEvm<W> = Evm<
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extra {
     /// The fee that the beneficiary earned: a write of its own, for which nobody looks at its account.
-    pub(crate) fee: Option<U256>,
+    pub(crate) fee: Option<u128>,
     /// Hashes that this worker computed in this stream.
     pub(crate) hashes: Hashes,
     jumps: u32,
@@ -183,7 +183,7 @@ impl<W: View<EvmStream>> Handler for EvmHandler<W> {
         let is_london = context.cfg.spec().is_enabled_in(SpecId::LONDON);
         let tip = if is_london { price.saturating_sub(base_fee) } else { price };
         let used = gas.used().saturating_sub(gas.reservoir());
-        context.chain.fee = Some(U256::from(tip * u128::from(used)));
+        context.chain.fee = Some(tip * u128::from(used));
         Ok(())
     }
 }

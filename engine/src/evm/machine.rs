@@ -7,7 +7,7 @@ use super::{
     precompiles::EvmPrecompiles,
     steps::{self, PreparedBlock, Step, SystemCall},
     stream::EvmStream,
-    value::{AccountValue, AccountWrite, End, EvmKey, EvmValue, EvmWrite, RareWrite},
+    value::{AccountValue, AccountWrite, End, EvmKey, EvmValue, EvmWrite, RareWrite, apply_fee},
     writes,
 };
 use crate::{
@@ -105,7 +105,7 @@ impl Vm for EvmStream {
                 let code = |rare: &RareWrite| rare.code.as_ref().map_or(0, |(_, code)| code.len());
                 write.rare.as_ref().map_or(0, |rare| size_of::<RareWrite>() + code(rare))
             }
-            EvmWrite::Slot(_) => 0,
+            EvmWrite::Slot(_) | EvmWrite::Fee { .. } => 0,
         }
     }
 
@@ -125,6 +125,7 @@ impl Vm for EvmStream {
         match (value, write) {
             (EvmValue::Account(value), EvmWrite::Account(write)) => write.apply(value),
             (EvmValue::Slot(value), EvmWrite::Slot(write)) => *value = *write,
+            (EvmValue::Account(value), EvmWrite::Fee { amount, end }) => apply_fee(*amount, *end, value),
             (value, write) => panic!("{write:?} is written to {value:?}"),
         }
     }
@@ -133,6 +134,7 @@ impl Vm for EvmStream {
         match write {
             EvmWrite::Account(write) => write.end == End::Destroyed,
             EvmWrite::Slot(_) => true,
+            EvmWrite::Fee { .. } => false,
         }
     }
 
@@ -151,6 +153,7 @@ impl Vm for EvmStream {
         match write {
             EvmWrite::Account(write) => !write.is_relative(),
             EvmWrite::Slot(_) => true,
+            EvmWrite::Fee { .. } => false,
         }
     }
 

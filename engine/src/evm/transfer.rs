@@ -6,6 +6,7 @@ use super::{
     observation::{AccountObservation, EvmObservation},
     stream::EvmStream,
     value::{AccountWrite, End, EvmKey, EvmValue, EvmWrite},
+    writes::pay_fee,
 };
 use crate::scheduler::{Interrupt, LocationId, ReadId, View, Vm};
 use alloy_primitives::{Address, Bytes, U256};
@@ -91,26 +92,16 @@ impl EvmStream {
             seen.exact_code(base);
             seen.balance_at_most(U256::MAX - tx.value);
         });
-        let mut debit = AccountWrite {
+        let debit = AccountWrite {
             balance_delta: cost.wrapping_neg(),
             nonce: Some(nonce),
             end,
             ..AccountWrite::default()
         };
-        let mut credit = AccountWrite { balance_delta: tx.value, end, ..AccountWrite::default() };
-        // A location is written once an entry.
-        let fee = U256::from(tip * u128::from(used));
-        if beneficiary == sender {
-            debit.fee = fee;
-        } else if beneficiary == receiver {
-            credit.fee = fee;
-        } else {
-            let location = view.locate(EvmKey::Account(beneficiary), None)?;
-            let write = AccountWrite { fee, end, ..AccountWrite::default() };
-            view.write(location, EvmWrite::Account(write));
-        }
+        let credit = AccountWrite { balance_delta: tx.value, end, ..AccountWrite::default() };
         view.write(from.location, EvmWrite::Account(debit));
         view.write(to.location, EvmWrite::Account(credit));
+        pay_fee(view, beneficiary, tip * u128::from(used), clears_empty)?;
 
         let result = ExecutionResult::Success {
             reason: SuccessReason::Stop,

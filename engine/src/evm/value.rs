@@ -15,7 +15,12 @@ pub(crate) enum EvmKey {
 impl Hash for EvmKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Self::Account(address) => state.write(address.as_slice()),
+            Self::Account(address) => {
+                let [a, b, c] = words(address);
+                state.write_u64(a);
+                state.write_u64(b);
+                state.write_u64(c);
+            }
             Self::Slot(account, slot) => {
                 let [a, b, c, d] = slot.into_limbs();
                 state.write_u64(a ^ u64::from(account.0) << 32);
@@ -25,6 +30,12 @@ impl Hash for EvmKey {
             }
         }
     }
+}
+
+/// An address as three words, the last of which overlaps the second: quicker to hash than bytes.
+fn words(address: &Address) -> [u64; 3] {
+    let word = |from: usize| address[from..from + 8].try_into().map_or(0, u64::from_le_bytes);
+    [word(0), word(8), word(12)]
 }
 
 /// What an EVM location holds.
@@ -70,6 +81,14 @@ impl EvmValue {
 pub(crate) enum EvmWrite {
     Account(AccountWrite),
     Slot(U256),
+    /// What a transaction pays to the block's beneficiary, unless the balance would overflow (then it is lost, as in
+    /// revm). Written late.
+    Fee {
+        /// In wei.
+        amount: u128,
+        /// Whether the account stays if it is empty.
+        end: End,
+    },
 }
 
 /// What an entry does to an account: relative for the balance, absolute for the rest.
@@ -77,8 +96,6 @@ pub(crate) enum EvmWrite {
 pub(crate) struct AccountWrite {
     /// Added to the balance, modulo 2^256: a debit is the two's complement of its amount.
     pub(crate) balance_delta: U256,
-    /// A fee added last, unless the balance would overflow (then it is lost, as in revm).
-    pub(crate) fee: U256,
     pub(crate) nonce: Option<u64>,
     pub(crate) end: End,
     /// What few writes do.
@@ -107,6 +124,28 @@ pub(crate) enum End {
     Destroyed,
 }
 
+impl End {
+    /// Removes the account if it may not stay.
+    fn settle(self, value: &mut Option<AccountValue>) {
+        let stays = |value: &AccountValue| match self {
+            Self::Exists => true,
+            Self::ClearIfEmpty => !value.account.is_empty(),
+            Self::Destroyed => false,
+        };
+        if !value.as_ref().is_some_and(stays) {
+            *value = None;
+        }
+    }
+}
+
+/// Adds a fee to the balance if that can hold it.
+pub(crate) fn apply_fee(amount: u128, end: End, value: &mut Option<AccountValue>) {
+    let target = value.get_or_insert(AccountValue { account: Account::EMPTY, code: None });
+    let balance = &mut target.account.balance;
+    *balance = balance.checked_add(U256::from(amount)).unwrap_or(*balance);
+    end.settle(value);
+}
+
 impl AccountWrite {
     pub(crate) fn apply(&self, value: &mut Option<AccountValue>) {
         if self.end == End::Destroyed {
@@ -116,7 +155,6 @@ impl AccountWrite {
         let target = value.get_or_insert(AccountValue { account: Account::EMPTY, code: None });
         let account = &mut target.account;
         account.balance = account.balance.wrapping_add(self.balance_delta);
-        account.balance = account.balance.checked_add(self.fee).unwrap_or(account.balance);
         if let Some(nonce) = self.nonce {
             account.nonce = nonce;
         }
@@ -127,14 +165,7 @@ impl AccountWrite {
                 target.code = Some(code.clone());
             }
         }
-        let is_kept = match self.end {
-            End::Exists => true,
-            End::ClearIfEmpty => !target.account.is_empty(),
-            End::Destroyed => unreachable!("handled above"),
-        };
-        if !is_kept {
-            *value = None;
-        }
+        self.end.settle(value);
     }
 
     /// Whether only the balance is written, so that hardly any reader is disturbed.

@@ -4,7 +4,7 @@ use super::{
     value::{AccountWrite, End, EvmKey, EvmWrite, RareWrite},
 };
 use crate::scheduler::{Interrupt, LocationId, View};
-use alloy_primitives::U256;
+use alloy_primitives::Address;
 use citius_state::Account as PlainAccount;
 use revm::{primitives::hardfork::SpecId, state::Account};
 
@@ -27,24 +27,34 @@ pub(crate) fn collect<W: View<EvmStream>>(context: &mut EvmContext<W>) -> Result
         };
         let base = journal.database.observed.accounts()[id].base;
         let location = journal.database.location(id);
-        if let Some(mut write) = account_write(account, base.as_ref(), clears_empty) {
-            // A location is written once an entry. Of a destroyed beneficiary the fee goes too.
-            if *address == beneficiary {
-                write.fee = fee.take().unwrap_or_default();
-            }
+        if let Some(write) = account_write(account, base.as_ref(), clears_empty) {
             journal.database.view.write(location, EvmWrite::Account(write));
         }
         if account.is_selfdestructed() {
+            // Of a destroyed beneficiary the fee goes too.
+            if *address == beneficiary {
+                fee = None;
+            }
             continue;
         }
         write_slots(&mut journal.database.view, account, location)?;
     }
-    if let Some(fee) = fee {
-        let location = journal.database.view.locate(EvmKey::Account(beneficiary), None)?;
-        let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
-        let write = AccountWrite { fee, end, ..AccountWrite::default() };
-        journal.database.view.write(location, EvmWrite::Account(write));
+    match fee {
+        Some(fee) => pay_fee(&mut journal.database.view, beneficiary, fee, clears_empty),
+        None => Ok(()),
     }
+}
+
+/// Credits the beneficiary. Every transaction does, and hardly any looks: nobody is to meet over it.
+pub(crate) fn pay_fee<W: View<EvmStream>>(
+    view: &mut W,
+    beneficiary: Address,
+    fee: u128,
+    clears_empty: bool,
+) -> Result<(), Interrupt<EvmStream>> {
+    let location = view.locate(EvmKey::Account(beneficiary), None)?;
+    let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
+    view.write_late(location, EvmWrite::Fee { amount: fee, end });
     Ok(())
 }
 
@@ -63,7 +73,6 @@ fn account_write(account: &Account, base: Option<&PlainAccount>, clears_empty: b
         .then(|| Box::new(RareWrite { resets_storage, code, ..RareWrite::default() }));
     let write = AccountWrite {
         balance_delta: info.balance.wrapping_sub(before.balance),
-        fee: U256::ZERO,
         nonce: (info.nonce != before.nonce || account.is_created()).then_some(info.nonce),
         rare,
         end: if clears_empty { End::ClearIfEmpty } else { End::Exists },

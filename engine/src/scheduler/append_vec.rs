@@ -47,14 +47,14 @@ impl<T> AppendVec<T> {
             .unwrap_or_else(|| panic!("element {index} is not there"))
     }
 
-    /// Appends an element that [`AppendVec::recycle`] left, else a new one. Called by one thread at a time.
+    /// Appends an element that [`AppendVec::recycle`] left, else a new one.
     pub(crate) fn push_recycled(&self, new: impl FnOnce() -> T) -> u32 {
-        let index = self.reserved.load(Ordering::Relaxed);
+        // Relaxed: as in `push`.
+        let index = self.reserved.fetch_add(1, Ordering::Relaxed);
         let (chunk, offset) = place(index);
         let slots = self.chunks[chunk]
             .get_or_init(|| std::iter::repeat_with(OnceLock::new).take(chunk_len(chunk)).collect());
         slots[offset].get_or_init(new);
-        self.reserved.store(index + 1, Ordering::Relaxed);
         index
     }
 

@@ -1,27 +1,30 @@
 use super::{
     ids::{EntryIndex, Incarnation},
+    locations::Location,
     vm::Vm,
 };
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
-/// One location's value: what is committed, what runs ahead of it, and who read it meanwhile.
+/// Versions whose memory a cell keeps from one run to the next.
+const KEPT_VERSIONS_MAX: usize = 64;
+
+/// A written location's value: what is committed, and what runs ahead of it.
 ///
 /// Reading at an entry folds the versions of earlier entries onto the committed value, so relative writes need
 /// no order among themselves. Invariants (checked by the models and the schedule fuzzer):
 ///
 /// 1. `versions` is sorted by entry, one version an entry, all uncommitted.
 /// 2. `committed` is the fold of all committed writes, in order, onto the base value.
-/// 3. A reader is either given a version or is named to whoever lands that version later.
 #[derive(Debug)]
 pub(crate) struct Cell<V: Vm> {
-    /// The base value, or the fold of what is committed onto it; `None` until somebody reads it.
+    /// The fold of what is committed onto the base value; `None` while that stands.
     pub(crate) committed: Option<V::Value>,
     /// One past the last committed writer; 0 while the base value stands.
     pub(crate) committed_by: u32,
     /// One past the segment whose undo list holds this location; 0 if none does.
     pub(crate) logged_in: u32,
     versions: Versions<V>,
-    readers: SmallVec<[u32; 4]>,
 }
 
 /// Versions by entry. Commits take them from the front: what is before `head` is taken and not yet moved over,
@@ -90,12 +93,27 @@ impl<V: Vm> Default for Cell<V> {
             committed_by: 0,
             logged_in: 0,
             versions: Versions { list: SmallVec::new(), head: 0 },
-            readers: SmallVec::new(),
         }
     }
 }
 
 impl<V: Vm> Cell<V> {
+    /// The value that uncommitted versions go on from, if it is known. `floor` is one past the parent's latest reset.
+    pub(crate) fn start<'a>(&'a self, location: &'a Location<V>, floor: u32) -> Option<Cow<'a, V::Value>> {
+        if self.committed_by < floor {
+            return Some(Cow::Owned(V::value_after_reset(&location.key)));
+        }
+        self.committed.as_ref().or_else(|| location.base.get()).map(Cow::Borrowed)
+    }
+
+    /// As [`Cell::start`], for a value that is about to be replaced.
+    pub(crate) fn take_start(&mut self, location: &Location<V>, floor: u32) -> Option<V::Value> {
+        if self.committed_by < floor {
+            return Some(V::value_after_reset(&location.key));
+        }
+        self.committed.take().or_else(|| location.base.get().cloned())
+    }
+
     /// The value that `entry` sees, from the committed value `start` on. Versions with a stamp (entry + 1) below
     /// `floor` do not count: the parent's reset undid them.
     pub(crate) fn fold(&self, start: &V::Value, floor: u32, entry: u32) -> Fold<V::Value> {
@@ -136,20 +154,16 @@ impl<V: Vm> Cell<V> {
         }
     }
 
-    /// Remembers that `entry` read this location. Entries below `frontier` are forgotten: they are committed.
-    pub(crate) fn add_reader(&mut self, entry: u32, frontier: u32) {
-        if self.readers.last() == Some(&entry) {
-            return;
+    /// Makes the cell as new, but for its memory.
+    pub(crate) fn reset(&mut self) {
+        let Self { committed, committed_by, logged_in, versions } = self;
+        *committed = None;
+        (*committed_by, *logged_in) = (0, 0);
+        versions.list.clear();
+        if versions.list.capacity() > KEPT_VERSIONS_MAX {
+            versions.list.shrink_to_fit();
         }
-        if self.readers.len() == self.readers.capacity() {
-            self.readers.retain(|reader| *reader >= frontier);
-        }
-        self.readers.push(entry);
-    }
-
-    /// Entries above `entry` that read this location: whoever changes a version of `entry` must tell them.
-    pub(crate) fn readers_above(&self, entry: u32) -> impl Iterator<Item = u32> + '_ {
-        self.readers.iter().copied().filter(move |reader| *reader > entry)
+        versions.head = 0;
     }
 
     /// Puts an entry's version in its place, and returns the older incarnation's write if there was one.

@@ -1,5 +1,6 @@
 use super::{
     ids::{Incarnation, LocationId},
+    marks::ReadMarks,
     memory::{Read, Scan},
     vm::{Interrupt, Vm},
 };
@@ -35,9 +36,17 @@ const INCARNATION_SHIFT: u32 = 4;
 /// Reads, and writes, whose memory an entry keeps from one run to the next.
 const KEPT_READS_MAX: usize = 256;
 
+/// Writes that take effect when the entry commits (see [`View::write_late`](super::vm::View::write_late)).
+pub(crate) type LateWrites<V> = SmallVec<[(LocationId, <V as Vm>::Write); 1]>;
+
 /// One entry of a stream in flight: a small state machine and what its last execution left.
+///
+/// Status and marks are what others look at; together they are one cache line.
+#[repr(C, align(64))]
 pub(crate) struct Entry<V: Vm> {
     status: AtomicU32,
+    /// What the execution at hand, or the last one, read.
+    pub(crate) marks: ReadMarks,
     pub(crate) record: Mutex<Record<V>>,
     /// Entries that wait for this one to be executed.
     pub(crate) dependents: Mutex<SmallVec<[u32; 2]>>,
@@ -48,6 +57,7 @@ pub(crate) struct Record<V: Vm> {
     pub(crate) reads: Vec<Read<V>>,
     pub(crate) scans: Vec<Scan<V>>,
     pub(crate) written: Vec<LocationId>,
+    pub(crate) late_writes: LateWrites<V>,
     pub(crate) result: Option<Result<V::Output, Interrupt<V>>>,
     /// Nothing that was read can have changed since: no validation is needed.
     pub(crate) is_final: bool,
@@ -55,7 +65,9 @@ pub(crate) struct Record<V: Vm> {
     pub(crate) charged_bytes: usize,
     pub(crate) executions: u32,
     pub(crate) waits: u32,
+    /// Of all executions together.
     pub(crate) execute_time: Duration,
+    pub(crate) latest_time: Duration,
 }
 
 impl<V: Vm> Record<V> {
@@ -64,12 +76,14 @@ impl<V: Vm> Record<V> {
             reads: Vec::new(),
             scans: Vec::new(),
             written: Vec::new(),
+            late_writes: LateWrites::<V>::new(),
             result: None,
             is_final: false,
             charged_bytes: 0,
             executions: 0,
             waits: 0,
             execute_time: Duration::ZERO,
+            latest_time: Duration::ZERO,
         }
     }
 }
@@ -78,6 +92,7 @@ impl<V: Vm> Entry<V> {
     pub(crate) fn new() -> Self {
         Self {
             status: AtomicU32::new(State::Ready as u32),
+            marks: ReadMarks::default(),
             record: Mutex::new(Record::new()),
             dependents: Mutex::new(SmallVec::new()),
         }
@@ -85,8 +100,9 @@ impl<V: Vm> Entry<V> {
 
     /// Makes the entry as new, but for the memory of its lists.
     pub(crate) fn reset(&mut self) {
-        let Self { status, record, dependents } = self;
+        let Self { status, marks, record, dependents } = self;
         *status = AtomicU32::new(State::Ready as u32);
+        marks.clear();
         dependents.get_mut().clear();
         let record = record.get_mut();
         record.reads.clear();

@@ -2,24 +2,36 @@ use super::{append_vec::AppendVec, cell::Cell, ids::LocationId, vm::Vm};
 use crate::sync::Mutex;
 use std::{
     hash::BuildHasher,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-/// No next location in a bucket's chain.
+/// No next location in a bucket's chain; no cell.
 const NONE: u32 = u32::MAX;
 
 /// Everything the scheduler knows of one location.
+///
+/// Most locations of a block are only read. Then `base` is all there is to them, and reading takes no lock. Aligned
+/// so that workers that make neighbours do not meet in a cache line.
+#[repr(align(64))]
 pub(crate) struct Location<V: Vm> {
     pub(crate) key: V::Key,
     pub(crate) parent: Option<LocationId>,
     hash: u32,
     /// The next location in the same bucket. Set before the location is published, never changed after.
     next: AtomicU32,
+    /// The value before the stream, once somebody asked for it.
+    pub(crate) base: OnceLock<V::Value>,
+    /// Whoever asks the reader for the base value, so that nobody asks a second time.
+    pub(crate) asking: Mutex<()>,
+    /// The cell, from the first write on.
+    cell: AtomicU32,
     /// How many uncommitted versions here reset the children.
     pub(crate) resets_pending: AtomicU32,
     /// One past the last committed entry that reset the children; 0 if none did.
     pub(crate) reset_committed: AtomicU32,
-    pub(crate) cell: Mutex<Cell<V>>,
 }
 
 /// Interns keys to dense ids. Lookups take no lock; two keys share an id only if they are equal.
@@ -29,6 +41,8 @@ pub(crate) struct Location<V: Vm> {
 pub(crate) struct LocationTable<V: Vm> {
     buckets: Box<[AtomicU32]>,
     locations: AppendVec<Location<V>>,
+    /// Of the locations that were written.
+    cells: AppendVec<Mutex<Cell<V>>>,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -39,6 +53,7 @@ impl<V: Vm> LocationTable<V> {
         Self {
             buckets: std::iter::repeat_with(|| AtomicU32::new(NONE)).take(buckets).collect(),
             locations: AppendVec::new(),
+            cells: AppendVec::new(),
             hasher: foldhash::fast::RandomState::default(),
         }
     }
@@ -48,6 +63,7 @@ impl<V: Vm> LocationTable<V> {
         if self.buckets.len() < expected.min(1 << 22) {
             *self = Self {
                 locations: std::mem::replace(&mut self.locations, AppendVec::new()),
+                cells: std::mem::replace(&mut self.cells, AppendVec::new()),
                 ..Self::new(expected)
             };
         } else {
@@ -57,12 +73,35 @@ impl<V: Vm> LocationTable<V> {
             self.hasher = foldhash::fast::RandomState::default();
         }
         self.locations.clear();
+        self.cells.recycle(|cell| cell.get_mut().reset());
     }
 
     /// The location with this id.
     #[inline]
     pub(crate) fn get(&self, id: LocationId) -> &Location<V> {
         self.locations.get(id.0)
+    }
+
+    /// The cell of a location that was written.
+    #[inline]
+    pub(crate) fn cell(&self, location: &Location<V>) -> Option<&Mutex<Cell<V>>> {
+        // SeqCst: see `ReadMarks`.
+        let cell = location.cell.load(Ordering::SeqCst);
+        (cell != NONE).then(|| self.cells.get(cell))
+    }
+
+    /// The location's cell; a new one if it was not written before.
+    pub(crate) fn cell_for_write(&self, location: &Location<V>) -> &Mutex<Cell<V>> {
+        if let Some(cell) = self.cell(location) {
+            return cell;
+        }
+        let new = self.cells.push_recycled(|| Mutex::new(Cell::default()));
+        let (before, after) = (Ordering::SeqCst, Ordering::SeqCst);
+        match location.cell.compare_exchange(NONE, new, before, after) {
+            Ok(_) => self.cells.get(new),
+            // Somebody was faster; the other cell is lost until the table is cleared.
+            Err(theirs) => self.cells.get(theirs),
+        }
     }
 
     /// Number of locations.
@@ -100,9 +139,11 @@ impl<V: Vm> LocationTable<V> {
             parent,
             hash,
             next: AtomicU32::new(head),
+            base: OnceLock::new(),
+            asking: Mutex::new(()),
+            cell: AtomicU32::new(NONE),
             resets_pending: AtomicU32::new(0),
             reset_committed: AtomicU32::new(0),
-            cell: Mutex::new(Cell::default()),
         });
         loop {
             match bucket.compare_exchange(head, id, Ordering::AcqRel, Ordering::Acquire) {

@@ -2,13 +2,14 @@ use super::{
     cell::{Cell, Fold},
     ids::{EntryIndex, Incarnation, LocationId},
     locations::{Location, LocationTable},
+    marks::Touched,
     vm::{Change, Interrupt, Scanned, Vm},
 };
 use crate::{cancel::StopSign, sync::Mutex};
 use smallvec::SmallVec;
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// The multi-version memory of one stream: every location with its committed value and the versions that run
@@ -16,6 +17,8 @@ use std::sync::{
 pub(crate) struct Memory<V: Vm> {
     pub(crate) table: LocationTable<V>,
     stop_sign: Arc<StopSign>,
+    /// Whether any write reset children: if none did, nobody need look at parents.
+    has_resets: AtomicBool,
     /// Who scanned what. Empty for machines that do not scan.
     range_readers: Mutex<Vec<(V::Range, u32)>>,
     range_reader_count: AtomicUsize,
@@ -57,6 +60,7 @@ impl<V: Vm> Memory<V> {
         Self {
             table,
             stop_sign,
+            has_resets: AtomicBool::new(false),
             range_readers: Mutex::new(Vec::new()),
             range_reader_count: AtomicUsize::new(0),
             used_bytes: AtomicUsize::new(0),
@@ -88,7 +92,7 @@ impl<V: Vm> Memory<V> {
 
     /// As [`Memory::charge`], for this many locations that were made.
     pub(crate) fn charge_locations(&self, count: usize) -> Result<(), Interrupt<V>> {
-        self.charge(count * size_of::<Location<V>>())
+        self.charge(count * (size_of::<Location<V>>() + size_of::<Cell<V>>()))
     }
 
     /// The id of a key, and whether its location is new: then the caller accounts for it.
@@ -96,39 +100,44 @@ impl<V: Vm> Memory<V> {
         self.table.intern(key, parent)
     }
 
-    /// The value that `entry` sees at a location; with `frontier`, `entry` is remembered as its reader.
-    pub(crate) fn read(
-        &self,
-        vm: &V,
-        id: LocationId,
-        entry: EntryIndex,
-        register_from: Option<u32>,
-    ) -> Result<V::Value, Interrupt<V>> {
+    /// The value that `entry` sees at a location.
+    pub(crate) fn read(&self, vm: &V, id: LocationId, entry: EntryIndex) -> Result<V::Value, Interrupt<V>> {
         let location = self.table.get(id);
+        // First whether it was written, then who reset it: whoever resets says so before it writes.
+        let cell = self.table.cell(location);
         let floor = self.reset_floor(location, entry.0);
-        let mut cell = location.cell.lock();
-        if let Some(frontier) = register_from {
-            cell.add_reader(entry.0, frontier);
+        let Some(cell) = cell else {
+            return if floor == 0 {
+                self.base(vm, location).cloned()
+            } else {
+                Ok(V::value_after_reset(&location.key))
+            };
+        };
+        loop {
+            let cell = cell.lock();
+            if let Some(start) = cell.start(location, floor) {
+                return into_result(cell.fold(&start, floor, entry.0));
+            }
+            drop(cell);
+            self.base(vm, location)?;
         }
-        if cell.committed_by < floor {
-            let start = V::value_after_reset(&location.key);
-            return into_result(cell.fold(&start, floor, entry.0));
-        }
-        self.load_base(vm, location, &mut cell)?;
-        let Some(start) = &cell.committed else { unreachable!("the base value was just loaded") };
-        into_result(cell.fold(start, floor, entry.0))
     }
 
     /// Whether what `entry` observed of a location still holds.
     pub(crate) fn holds(&self, id: LocationId, entry: EntryIndex, observation: &V::Observation) -> bool {
         let location = self.table.get(id);
+        let cell = self.table.cell(location);
         let floor = self.reset_floor(location, entry.0);
-        let cell = location.cell.lock();
-        if cell.committed_by < floor {
-            return cell.holds(&V::value_after_reset(&location.key), floor, entry.0, observation);
-        }
-        match &cell.committed {
-            Some(start) => cell.holds(start, floor, entry.0, observation),
+        let Some(cell) = cell else {
+            return if floor == 0 {
+                location.base.get().is_some_and(|base| V::holds(observation, base))
+            } else {
+                V::holds(observation, &V::value_after_reset(&location.key))
+            };
+        };
+        let cell = cell.lock();
+        match cell.start(location, floor) {
+            Some(start) => cell.holds(&start, floor, entry.0, observation),
             None => false,
         }
     }
@@ -150,7 +159,7 @@ impl<V: Vm> Memory<V> {
         found.sort_unstable_by_key(|(id, _)| *id);
         let mut seen = Vec::with_capacity(found.len());
         for (id, location) in found {
-            let value = self.read(vm, id, entry, None)?;
+            let value = self.read(vm, id, entry)?;
             if V::is_visible(&value) {
                 seen.push((location.key.clone(), value));
             }
@@ -169,56 +178,62 @@ impl<V: Vm> Memory<V> {
         self.range_reader_count.store(readers.len(), Ordering::SeqCst);
     }
 
-    /// Puts an execution's writes in place. Names the later entries that read what changes.
+    /// Puts an execution's writes in place, and adds what changes to `touched`. Names the later entries that scanned it.
     pub(crate) fn land(
         &self,
         vm: &V,
         entry: EntryIndex,
         incarnation: Incarnation,
         writes: impl Iterator<Item = (LocationId, V::Write)>,
+        touched: &mut Touched,
         suspects: &mut Suspects,
     ) {
         for (id, write) in writes {
             let location = self.table.get(id);
-            let resets = V::resets_children(&write);
-            if resets {
+            if V::resets_children(&write) {
                 // Before the version is there: a child's reader that sees no pending reset ran before this
-                // landing, and is among the readers of this location.
+                // landing, and has marked this location too.
                 location.resets_pending.fetch_add(1, Ordering::SeqCst);
+                self.has_resets.store(true, Ordering::SeqCst);
             }
-            // The entry's own reset counts too.
-            let floor = self.reset_floor(location, entry.0 + 1);
-            let mut cell = location.cell.lock();
-            if floor == 0 {
-                // The base is needed at commit at the latest; here it is read in parallel. An error shows there.
-                let _ = self.load_base(vm, location, &mut cell);
+            // The base is needed at commit at the latest; here it is read in parallel. An error shows there. The
+            // entry's own reset counts too.
+            if location.base.get().is_none() && self.reset_floor(location, entry.0 + 1) == 0 {
+                let _ = self.base(vm, location);
             }
-            if cell.land(entry.0, incarnation, write).is_some_and(|old| V::resets_children(&old)) {
+            let old = self.table.cell_for_write(location).lock().land(entry.0, incarnation, write);
+            if old.is_some_and(|old| V::resets_children(&old)) {
                 location.resets_pending.fetch_sub(1, Ordering::SeqCst);
             }
-            suspects.extend(cell.readers_above(entry.0));
-            drop(cell);
+            touched.add(id);
             self.suspect_scans(&location.key, entry, suspects);
         }
     }
 
     /// Takes back the writes of an older incarnation that the new one did not repeat.
-    pub(crate) fn withdraw(&self, entry: EntryIndex, id: LocationId, suspects: &mut Suspects) {
+    pub(crate) fn withdraw(
+        &self,
+        entry: EntryIndex,
+        id: LocationId,
+        touched: &mut Touched,
+        suspects: &mut Suspects,
+    ) {
         let location = self.table.get(id);
-        let mut cell = location.cell.lock();
-        if let Some(write) = cell.remove(entry.0) {
+        let removed = self.table.cell(location).and_then(|cell| cell.lock().remove(entry.0));
+        if let Some(write) = removed {
             if V::resets_children(&write) {
                 location.resets_pending.fetch_sub(1, Ordering::SeqCst);
             }
-            suspects.extend(cell.readers_above(entry.0));
-            drop(cell);
+            touched.add(id);
             self.suspect_scans(&location.key, entry, suspects);
         }
     }
 
     /// Marks an entry's version as a guess.
     pub(crate) fn mark_estimate(&self, entry: EntryIndex, id: LocationId) {
-        self.table.get(id).cell.lock().mark_estimate(entry.0);
+        if let Some(cell) = self.table.cell(self.table.get(id)) {
+            cell.lock().mark_estimate(entry.0);
+        }
     }
 
     /// Folds an entry's version into the committed value. Called in entry order, once an entry and location.
@@ -232,18 +247,48 @@ impl<V: Vm> Memory<V> {
         id: LocationId,
         log: &mut Vec<(LocationId, V::Value)>,
     ) -> Result<(), Interrupt<V>> {
+        self.fold_in(vm, entry, segment, id, None, log)
+    }
+
+    /// Applies to the committed value what an entry wrote without a version. Called as, and after,
+    /// [`Memory::commit`].
+    pub(crate) fn commit_late(
+        &self,
+        vm: &V,
+        entry: EntryIndex,
+        segment: u32,
+        (id, write): (LocationId, V::Write),
+        log: &mut Vec<(LocationId, V::Value)>,
+    ) -> Result<(), Interrupt<V>> {
+        self.fold_in(vm, entry, segment, id, Some(write), log)
+    }
+
+    /// Applies a write to the committed value: the given one, else the entry's version.
+    fn fold_in(
+        &self,
+        vm: &V,
+        entry: EntryIndex,
+        segment: u32,
+        id: LocationId,
+        late: Option<V::Write>,
+        log: &mut Vec<(LocationId, V::Value)>,
+    ) -> Result<(), Interrupt<V>> {
         let location = self.table.get(id);
         let floor = self.committed_floor(location);
-        let mut cell = location.cell.lock();
-        if cell.committed_by < floor {
-            cell.committed = Some(V::value_after_reset(&location.key));
-        } else {
-            self.load_base(vm, location, &mut cell)?;
+        // Only this thread commits, so nobody else gives the cell its first committed value.
+        if floor == 0 {
+            self.base(vm, location)?;
         }
-        let Some(write) = cell.remove(entry.0) else {
-            panic!("entry {entry} commits a write to {:?} that is not there", location.key)
+        let mut cell = self.table.cell_for_write(location).lock();
+        let write = match late {
+            Some(write) => write,
+            None => cell.remove(entry.0).unwrap_or_else(|| {
+                panic!("entry {entry} commits a write to {:?} that is not there", location.key)
+            }),
         };
-        let Some(mut value) = cell.committed.take() else { unreachable!("the base value was just loaded") };
+        let Some(mut value) = cell.take_start(location, floor) else {
+            unreachable!("the base value was just loaded")
+        };
         if cell.logged_in != segment + 1 {
             cell.logged_in = segment + 1;
             log.push((id, value.clone()));
@@ -281,12 +326,13 @@ impl<V: Vm> Memory<V> {
     pub(crate) fn committed(&self, id: LocationId) -> (V::Key, V::Value) {
         let location = self.table.get(id);
         let floor = self.committed_floor(location);
-        let cell = location.cell.lock();
-        let value = match &cell.committed {
-            Some(value) if cell.committed_by >= floor => value.clone(),
-            _ => V::value_after_reset(&location.key),
+        let committed = |cell: &Mutex<Cell<V>>| {
+            let cell = cell.lock();
+            cell.committed.as_ref().filter(|_| cell.committed_by >= floor).cloned()
         };
-        (location.key.clone(), value)
+        let value = self.table.cell(location).and_then(committed);
+        let value = value.or_else(|| location.base.get().filter(|_| floor == 0).cloned());
+        (location.key.clone(), value.unwrap_or_else(|| V::value_after_reset(&location.key)))
     }
 
     /// The budget of the stream so far.
@@ -296,29 +342,46 @@ impl<V: Vm> Memory<V> {
 
     /// One past the latest entry below `entry` that reset the location's parent; 0 if none did.
     fn reset_floor(&self, location: &Location<V>, entry: u32) -> u32 {
-        let Some(parent) = location.parent else { return 0 };
-        let parent = self.table.get(parent);
-        if parent.resets_pending.load(Ordering::SeqCst) > 0 {
-            let cell = parent.cell.lock();
-            if let Some(reset) = cell.latest_below(entry, V::resets_children) {
-                return reset + 1;
-            }
+        let Some(parent) = self.parent_that_may_reset(location) else { return 0 };
+        if parent.resets_pending.load(Ordering::SeqCst) > 0
+            && let Some(cell) = self.table.cell(parent)
+            && let Some(reset) = cell.lock().latest_below(entry, V::resets_children)
+        {
+            return reset + 1;
         }
         parent.reset_committed.load(Ordering::SeqCst)
     }
 
     fn committed_floor(&self, location: &Location<V>) -> u32 {
-        location.parent.map_or(0, |parent| self.table.get(parent).reset_committed.load(Ordering::SeqCst))
+        let parent = self.parent_that_may_reset(location);
+        parent.map_or(0, |parent| parent.reset_committed.load(Ordering::SeqCst))
     }
 
-    /// Reads the base value once. The lock is held meanwhile, so that nobody reads it a second time.
-    fn load_base(&self, vm: &V, location: &Location<V>, cell: &mut Cell<V>) -> Result<(), Interrupt<V>> {
-        if cell.committed.is_none() {
-            let parent = location.parent.map(|parent| &self.table.get(parent).key);
-            let should_stop = || self.stop_sign.should_stop();
-            cell.committed = Some(vm.base_value(&location.key, parent, &should_stop)?);
+    /// The location's parent, if anybody reset anything.
+    #[inline]
+    fn parent_that_may_reset(&self, location: &Location<V>) -> Option<&Location<V>> {
+        let parent = location.parent?;
+        self.has_resets.load(Ordering::SeqCst).then(|| self.table.get(parent))
+    }
+
+    /// The value before the stream, asked for once.
+    #[inline]
+    fn base<'a>(&self, vm: &V, location: &'a Location<V>) -> Result<&'a V::Value, Interrupt<V>> {
+        match location.base.get() {
+            Some(value) => Ok(value),
+            None => self.ask(vm, location),
         }
-        Ok(())
+    }
+
+    fn ask<'a>(&self, vm: &V, location: &'a Location<V>) -> Result<&'a V::Value, Interrupt<V>> {
+        let _asking = location.asking.lock();
+        if let Some(value) = location.base.get() {
+            return Ok(value);
+        }
+        let parent = location.parent.map(|parent| &self.table.get(parent).key);
+        let should_stop = || self.stop_sign.should_stop();
+        let value = vm.base_value(&location.key, parent, &should_stop)?;
+        Ok(location.base.get_or_init(|| value))
     }
 
     fn suspect_scans(&self, key: &V::Key, entry: EntryIndex, suspects: &mut Suspects) {

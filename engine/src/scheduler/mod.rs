@@ -16,6 +16,7 @@ mod entry;
 mod fuzz;
 mod ids;
 mod locations;
+mod marks;
 mod memory;
 #[cfg(all(test, feature = "loom"))]
 mod models;

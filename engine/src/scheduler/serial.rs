@@ -29,6 +29,7 @@ pub(super) struct SerialView<V: Vm> {
     entry: EntryIndex,
     reads: Vec<LocationId>,
     writes: Vec<(LocationId, V::Write)>,
+    late_writes: Vec<(LocationId, V::Write)>,
     asked: u32,
 }
 
@@ -334,6 +335,7 @@ impl<V: Vm> SerialView<V> {
             entry: EntryIndex(0),
             reads: Vec::new(),
             writes: Vec::new(),
+            late_writes: Vec::new(),
             asked: 0,
         }
     }
@@ -342,6 +344,7 @@ impl<V: Vm> SerialView<V> {
         self.entry = entry;
         self.reads.clear();
         self.writes.clear();
+        self.late_writes.clear();
     }
 
     fn stream(&mut self) -> &mut SerialStream<V> {
@@ -354,9 +357,9 @@ impl<V: Vm> SerialView<V> {
         segment: u32,
         log: &mut Vec<(LocationId, V::Value)>,
     ) -> Result<(), Interrupt<V>> {
-        let Self { stream, writes, entry, .. } = self;
+        let Self { stream, writes, late_writes, entry, .. } = self;
         let Some(stream) = stream else { panic!("a view has a stream while it executes") };
-        for (id, write) in writes.drain(..) {
+        for (id, write) in writes.drain(..).chain(late_writes.drain(..)) {
             let value = stream.value(id)?;
             let before = value.clone();
             V::apply(value, &write);
@@ -422,6 +425,10 @@ impl<V: Vm> View<V> for SerialView<V> {
 
     fn write(&mut self, location: LocationId, write: V::Write) {
         self.writes.push((location, write));
+    }
+
+    fn write_late(&mut self, location: LocationId, write: V::Write) {
+        self.late_writes.push((location, write));
     }
 
     fn is_final(&self) -> bool {

@@ -131,6 +131,8 @@ pub struct SegmentMetrics {
     pub wall: Duration,
     /// Thread time spent executing.
     pub execute: Duration,
+    /// The part of `execute` whose result was thrown away.
+    pub repeated: Duration,
     /// Thread time spent committing and sealing.
     pub commit: Duration,
     /// Thread time spent asleep while the segment was the frontier's.

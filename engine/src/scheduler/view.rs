@@ -1,4 +1,5 @@
 use super::{
+    entry::LateWrites,
     ids::{EntryIndex, LocationId, ReadId},
     memory::{Read, Scan},
     optimistic::Core,
@@ -18,6 +19,7 @@ pub(crate) struct SpeculativeView<V: Vm> {
     pub(crate) reads: Vec<Read<V>>,
     pub(crate) scans: Vec<Scan<V>>,
     pub(crate) writes: Vec<(LocationId, V::Write)>,
+    pub(crate) late_writes: LateWrites<V>,
     asked: u32,
 }
 
@@ -34,6 +36,7 @@ impl<V: Vm> SpeculativeView<V> {
             reads: Vec::new(),
             scans: Vec::new(),
             writes: Vec::new(),
+            late_writes: LateWrites::<V>::new(),
             asked: 0,
         }
     }
@@ -56,6 +59,7 @@ impl<V: Vm> SpeculativeView<V> {
         self.reads.clear();
         self.scans.clear();
         self.writes.clear();
+        self.late_writes.clear();
     }
 
     /// Accounts for a location now and then: the counter is shared.
@@ -104,9 +108,11 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
         self.stop_if_cancelled()?;
         let core = self.core();
         let (location, is_new) = core.memory.intern(&key, parent);
-        // A final execution cannot be invalidated: it needs no reader's mark.
-        let register = (!self.is_final()).then_some(self.frontier);
-        let value = core.memory.read(&core.vm, location, self.entry, register)?;
+        // A final execution cannot be invalidated: it needs no marks.
+        if !self.is_final() {
+            core.marks(self.entry).add(location);
+        }
+        let value = core.memory.read(&core.vm, location, self.entry)?;
         if let Some(fuzz) = &core.settings.fuzz {
             fuzz.after_read(self.entry);
         }
@@ -141,6 +147,10 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
 
     fn write(&mut self, location: LocationId, write: V::Write) {
         self.writes.push((location, write));
+    }
+
+    fn write_late(&mut self, location: LocationId, write: V::Write) {
+        self.late_writes.push((location, write));
     }
 
     fn is_final(&self) -> bool {

@@ -188,6 +188,11 @@ pub trait View<V: Vm>: Send {
     /// Writes a location, at most once an execution.
     fn write(&mut self, location: LocationId, write: V::Write);
 
+    /// Writes a location after all other writes of the execution, at most once, in a way that the entry's successors
+    /// need not see before it is committed: for what every entry writes and hardly any reads. Whoever reads it all the
+    /// same, and observes what the write changes, runs again. The write must not reset children.
+    fn write_late(&mut self, location: LocationId, write: V::Write);
+
     /// Whether all earlier entries are committed: nothing that is read can change any more.
     fn is_final(&self) -> bool;
 

@@ -6,8 +6,10 @@ use super::{
 };
 use crate::scheduler::{
     EntryIndex, Incarnation, Interrupt, LocationId,
+    marks::{ReadMarks, Touched},
     memory::{Memory, Suspects},
 };
+use crate::sync::model_fence;
 use loom::thread;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use std::sync::Arc;
 struct Store {
     vm: Arc<Programs>,
     memory: Memory<Programs>,
+    /// What the entries marked.
+    marks: [ReadMarks; 5],
 }
 
 /// What an entry saw.
@@ -29,7 +33,7 @@ impl Store {
     fn new() -> Arc<Self> {
         let memory = Memory::new(None, 0, Arc::default());
         memory.add_budget(1 << 20);
-        Arc::new(Self { vm: Programs::new(&[]), memory })
+        Arc::new(Self { vm: Programs::new(&[]), memory, marks: Default::default() })
     }
 
     fn locate(&self, key: Key, parent: Option<LocationId>) -> LocationId {
@@ -38,7 +42,8 @@ impl Store {
 
     /// Reads as an execution does that is not final.
     fn read(&self, location: LocationId, entry: u32) -> Saw {
-        match self.memory.read(&self.vm, location, EntryIndex(entry), Some(0)) {
+        self.marks[entry as usize].add(location);
+        match self.memory.read(&self.vm, location, EntryIndex(entry)) {
             Ok(value) => Saw::Value(value),
             Err(Interrupt::Blocked(on)) => Saw::Wait(on.0),
             Err(interrupt) => panic!("{interrupt:?}"),
@@ -47,15 +52,24 @@ impl Store {
 
     /// Puts one write in place. Returns whom that concerns.
     fn land(&self, location: LocationId, entry: u32, incarnation: u32, write: Write) -> Suspects {
-        let mut suspects = Suspects::new();
+        let (mut touched, mut suspects) = (Touched::default(), Suspects::new());
         let writes = std::iter::once((location, write));
-        self.memory.land(&self.vm, EntryIndex(entry), Incarnation(incarnation), writes, &mut suspects);
-        suspects
+        let (entry, incarnation) = (EntryIndex(entry), Incarnation(incarnation));
+        self.memory.land(&self.vm, entry, incarnation, writes, &mut touched, &mut suspects);
+        self.with_readers(entry, &touched, suspects)
     }
 
     fn withdraw(&self, location: LocationId, entry: u32) -> Suspects {
-        let mut suspects = Suspects::new();
-        self.memory.withdraw(EntryIndex(entry), location, &mut suspects);
+        let (mut touched, mut suspects) = (Touched::default(), Suspects::new());
+        self.memory.withdraw(EntryIndex(entry), location, &mut touched, &mut suspects);
+        self.with_readers(EntryIndex(entry), &touched, suspects)
+    }
+
+    /// As the scheduler looks for those whom a change concerns.
+    fn with_readers(&self, writer: EntryIndex, touched: &Touched, mut suspects: Suspects) -> Suspects {
+        model_fence();
+        let later = writer.0 + 1..self.marks.len() as u32;
+        suspects.extend(later.filter(|entry| self.marks[*entry as usize].may_hold(touched)));
         suspects
     }
 
@@ -65,7 +79,7 @@ impl Store {
     }
 }
 
-/// Invariant 3 of the cell. A reader that registers after its look, or in a lock of its own after it, is lost.
+/// A reader that leaves its mark after its look is lost, and so is one whose writer looks at the marks first.
 #[test]
 fn a_reader_sees_the_version_or_is_named_to_its_writer() {
     model(3, || {

@@ -110,6 +110,7 @@ impl<V: Vm> Core<V> {
         metrics.aborts += u64::from(record.executions - record.waits) - 1;
         metrics.waits += u64::from(record.waits);
         metrics.execute += record.execute_time;
+        metrics.repeated += record.execute_time - record.latest_time;
         // First, as it does not depend on how the entry's execution went.
         self.vm.admit(ledger, index).map_err(refused)?;
         let output = match record.result.take() {
@@ -120,14 +121,16 @@ impl<V: Vm> Core<V> {
             }
         };
         self.vm.commit(ledger, index, output).map_err(refused)?;
+        let interrupted = |interrupt| match interrupt {
+            Interrupt::Read(error) => refused(self.vm.refuse_read(index, error)),
+            Interrupt::Cancelled => Stop::Cancelled(self.cancel_reason()),
+            other => panic!("committing entry {index} was interrupted: {other:?}"),
+        };
         for location in record.written.drain(..) {
-            self.memory.commit(&self.vm, index, segment, location, log).map_err(
-                |interrupt| match interrupt {
-                    Interrupt::Read(error) => refused(self.vm.refuse_read(index, error)),
-                    Interrupt::Cancelled => Stop::Cancelled(self.cancel_reason()),
-                    other => panic!("committing entry {index} was interrupted: {other:?}"),
-                },
-            )?;
+            self.memory.commit(&self.vm, index, segment, location, log).map_err(interrupted)?;
+        }
+        for write in record.late_writes.drain(..) {
+            self.memory.commit_late(&self.vm, index, segment, write, log).map_err(interrupted)?;
         }
         record.reads.clear();
         record.scans.clear();

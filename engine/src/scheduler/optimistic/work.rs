@@ -7,12 +7,14 @@ use crate::{
         charge::Charge,
         entry::{Entry, Record, State},
         ids::{EntryIndex, Incarnation},
+        marks::{ReadMarks, Touched},
         memory::{Memory, Suspects},
         retries::Retries,
         strategy::{RunSettings, Stop, panic_message},
         view::SpeculativeView,
         vm::{Interrupt, Vm},
     },
+    sync::model_fence,
 };
 use crossbeam::utils::{Backoff, CachePadded};
 use parking_lot::Mutex;
@@ -62,6 +64,11 @@ impl<V: Vm> Core<V> {
     /// The first entry that is not committed.
     pub(crate) fn frontier(&self) -> u32 {
         self.frontier.load(Ordering::SeqCst)
+    }
+
+    /// Where an entry's execution marks what it reads.
+    pub(crate) fn marks(&self, entry: EntryIndex) -> &ReadMarks {
+        &self.entries.get(entry.0).marks
     }
 
     /// Why an execution found itself cancelled. The reason is of no account if the run was stopped before.
@@ -199,6 +206,7 @@ impl<V: Vm> Core<V> {
         // Everything before is committed: what this execution reads can not change any more.
         let is_final = frontier == index.0;
         V::view(local).begin(index, frontier);
+        entry.marks.clear();
         let result =
             catch_unwind(AssertUnwindSafe(|| self.vm.execute(local, index))).unwrap_or_else(|payload| {
                 *local = self.fresh_local(local);
@@ -231,27 +239,33 @@ impl<V: Vm> Core<V> {
                 return self.stop(Stop::Panicked { message: message.clone() });
             }
             Err(Interrupt::Read(_) | Interrupt::MemoryLimit | Interrupt::Panicked { .. }) => {
-                view.writes.clear()
+                view.writes.clear();
+                view.late_writes.clear();
             }
             Ok(_) => {}
         }
         let mut suspects = Suspects::new();
         let mut record = entry.record.lock();
         self.memory.release(std::mem::replace(&mut record.charged_bytes, bytes));
-        let old = std::mem::take(&mut record.written);
+        let mut touched = Touched::default();
+        // Of a first execution there is none, and its list's memory stays.
+        let old = if record.written.is_empty() { Vec::new() } else { std::mem::take(&mut record.written) };
         record.written.extend(view.writes.iter().map(|(location, _)| *location));
-        self.memory.land(&self.vm, index, incarnation, view.writes.drain(..), &mut suspects);
+        let writes = view.writes.drain(..);
+        self.memory.land(&self.vm, index, incarnation, writes, &mut touched, &mut suspects);
         for location in old {
             if !record.written.contains(&location) {
-                self.memory.withdraw(index, location, &mut suspects);
+                self.memory.withdraw(index, location, &mut touched, &mut suspects);
             }
         }
+        std::mem::swap(&mut record.late_writes, &mut view.late_writes);
         std::mem::swap(&mut record.reads, &mut view.reads);
         std::mem::swap(&mut record.scans, &mut view.scans);
         record.result = Some(result);
         record.is_final = is_final;
         record.executions += 1;
         record.execute_time += now - began;
+        record.latest_time = now - began;
         drop(record);
 
         let aborts =
@@ -261,7 +275,7 @@ impl<V: Vm> Core<V> {
             if !self.is_valid(index, &entry.record.lock()) {
                 self.invalidate(index, incarnation, State::Running);
                 self.retry(index.0);
-                return self.tell(&mut suspects);
+                return self.tell(index, &touched, &mut suspects);
             }
         }
         if aborts && entry.transition(incarnation, State::Done, State::Invalidating) {
@@ -269,7 +283,7 @@ impl<V: Vm> Core<V> {
             self.retry(index.0);
         }
         self.release_dependents(entry);
-        self.tell(&mut suspects);
+        self.tell(index, &touched, &mut suspects);
     }
 
     /// Parks an entry until `on` was executed.
@@ -309,12 +323,21 @@ impl<V: Vm> Core<V> {
         self.wake_one();
     }
 
-    /// Tells entries that something they read was written: the executed ones are checked at once.
-    pub(super) fn tell(&self, suspects: &mut Suspects) {
-        suspects.sort_unstable();
-        suspects.dedup();
+    /// Tells later entries that something they may have read was written: the executed ones are checked at once.
+    pub(super) fn tell(&self, writer: EntryIndex, touched: &Touched, suspects: &mut Suspects) {
         for suspect in suspects.drain(..) {
             self.check(EntryIndex(suspect));
+        }
+        if touched.is_empty() {
+            return;
+        }
+        model_fence();
+        // An entry that begins after this look at the cursor sees what was written.
+        let begun = self.cursor.load(Ordering::SeqCst).min(self.submitted.load(Ordering::SeqCst));
+        for index in writer.0 + 1..begun {
+            if self.entries.get(index).marks.may_hold(touched) {
+                self.check(EntryIndex(index));
+            }
         }
     }
 
