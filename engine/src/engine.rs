@@ -3,7 +3,7 @@ use crate::{
     WorkerPool,
     cancel::Limits,
     chain::ChainSpec,
-    evm::EvmStream,
+    evm::{Batching, EvmStream},
     policy::{Decision, decide},
     scheduler::{Optimistic, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
 };
@@ -28,6 +28,13 @@ pub struct EngineConfig {
     pub memory_per_block_bytes_max: usize,
     /// Entries (transactions and block begin and end steps) that may be executed ahead of the commit frontier.
     pub look_ahead_entries_max: u32,
+    /// Work, in gas, that consecutive light transactions may be to be executed as one entry: scheduling one costs
+    /// about as much as executing a small one. A payment counts for as much as it takes, a call for its gas limit.
+    /// 0 makes every transaction an entry of its own.
+    pub batch_gas_max: u64,
+    /// Entries that remain for every thread at least: blocks of less work have smaller entries, so that all threads
+    /// have something to do to the end. 0 for no such bound.
+    pub batches_per_thread_min: u32,
     /// Blocks of a stream that may be submitted and not yet taken; [`BlockStream::submit`] works at the oldest
     /// until there is room.
     pub look_ahead_blocks_max: NonZeroUsize,
@@ -38,6 +45,8 @@ impl Default for EngineConfig {
         Self {
             memory_per_block_bytes_max: 1 << 30,
             look_ahead_entries_max: 1 << 10,
+            batch_gas_max: 100_000,
+            batches_per_thread_min: 24,
             look_ahead_blocks_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
         }
     }
@@ -179,7 +188,7 @@ impl BlockStream<'_> {
             let done = in_flight - bound + 1;
             run.drive(&|| self.vm.outcome_count() >= done as usize);
         }
-        let segment = self.vm.push(block);
+        let segment = self.vm.push(block, self.batching());
         self.submitted += 1;
         run.submit(segment, self.engine.config.memory_per_block_bytes_max);
     }
@@ -203,6 +212,20 @@ impl BlockStream<'_> {
             self.failed = Some(self.failure(&**run));
         }
         self.failed.clone().map(|failure| Err(failure.at(segment)))
+    }
+
+    /// How the blocks are divided into entries: serially there is nobody to share the work with.
+    fn batching(&self) -> Batching {
+        match &self.decision {
+            Some(decision) if decision.optimistic => {
+                let size = self.engine.pool.size();
+                let threads = self.options.threads.map_or(size, |threads| threads.min(size)).get();
+                let config = &self.engine.config;
+                let entries_min = (config.batches_per_thread_min as u64).saturating_mul(threads as u64);
+                Batching { gas_max: config.batch_gas_max, entries_min }
+            }
+            _ => Batching::OFF,
+        }
     }
 
     fn start(&mut self, first: &Block) {

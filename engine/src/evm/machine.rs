@@ -31,6 +31,7 @@ use revm::{
     handler::{Handler, PrecompileProvider, SystemCallTx},
     primitives::hardfork::SpecId,
 };
+use smallvec::{SmallVec, smallvec};
 use std::{convert::Infallible, sync::Arc};
 
 /// One worker's EVM.
@@ -66,7 +67,22 @@ pub(crate) enum EvmOutput {
     Fatal(String),
     /// The block is refused at this step.
     Refused,
+    /// The state before the stream could not be read for this step.
+    Unreadable {
+        step: usize,
+        error: ReadError,
+    },
 }
+
+impl EvmOutput {
+    /// Whether the block ends here, so that nobody asks what comes after.
+    fn ends_block(&self) -> bool {
+        !matches!(self, Self::Transaction(..) | Self::SystemCall(_) | Self::Credits)
+    }
+}
+
+/// What the steps of an entry gave, in order.
+pub(crate) type EvmOutputs = SmallVec<[EvmOutput; 1]>;
 
 impl Vm for EvmStream {
     type Key = EvmKey;
@@ -75,7 +91,7 @@ impl Vm for EvmStream {
     type Value = EvmValue;
     type Write = EvmWrite;
     type Observation = EvmObservation;
-    type Output = EvmOutput;
+    type Output = EvmOutputs;
     type ReadError = ReadError;
     type Refusal = BlockError;
     type Ledger = Ledger;
@@ -106,6 +122,10 @@ impl Vm for EvmStream {
                 write.rare.as_ref().map_or(0, |rare| size_of::<RareWrite>() + code(rare))
             }
             EvmWrite::Slot(_) | EvmWrite::Fee { .. } => 0,
+            EvmWrite::Sequence(writes) => {
+                let heap = writes.parts().iter().map(Self::heap_bytes_of_write).sum::<usize>();
+                heap + size_of_val(&**writes) + size_of_val(writes.parts())
+            }
         }
     }
 
@@ -123,6 +143,15 @@ impl Vm for EvmStream {
 
     fn apply(value: &mut EvmValue, write: &EvmWrite) {
         match (value, write) {
+            (value, EvmWrite::Sequence(writes)) => match value {
+                EvmValue::Account(account)
+                    if let Some(sum) = writes
+                        .sum_for(account.as_ref().map_or(U256::ZERO, |value| value.account.balance)) =>
+                {
+                    sum.apply(account);
+                }
+                value => writes.parts().iter().for_each(|write| Self::apply(value, write)),
+            },
             (EvmValue::Account(value), EvmWrite::Account(write)) => write.apply(value),
             (EvmValue::Slot(value), EvmWrite::Slot(write)) => *value = *write,
             (EvmValue::Account(value), EvmWrite::Fee { amount, end }) => apply_fee(*amount, *end, value),
@@ -130,16 +159,33 @@ impl Vm for EvmStream {
         }
     }
 
+    fn merge(first: &mut EvmWrite, second: EvmWrite) {
+        first.merge(second);
+    }
+
+    fn before<'a>(
+        observation: EvmObservation,
+        start: &EvmValue,
+        writes: impl Iterator<Item = &'a EvmWrite> + Clone,
+    ) -> Option<EvmObservation> {
+        observation.before(start, writes)
+    }
+
     fn is_absolute(write: &EvmWrite) -> bool {
         match write {
             EvmWrite::Account(write) => write.end == End::Destroyed,
             EvmWrite::Slot(_) => true,
             EvmWrite::Fee { .. } => false,
+            EvmWrite::Sequence(writes) => writes.parts().iter().any(Self::is_absolute),
         }
     }
 
     fn resets_children(write: &EvmWrite) -> bool {
-        matches!(write, EvmWrite::Account(write) if write.resets_storage())
+        match write {
+            EvmWrite::Account(write) => write.resets_storage(),
+            EvmWrite::Slot(_) | EvmWrite::Fee { .. } => false,
+            EvmWrite::Sequence(writes) => writes.parts().iter().any(Self::resets_children),
+        }
     }
 
     fn value_after_reset(key: &EvmKey) -> EvmValue {
@@ -154,6 +200,7 @@ impl Vm for EvmStream {
             EvmWrite::Account(write) => !write.is_relative(),
             EvmWrite::Slot(_) => true,
             EvmWrite::Fee { .. } => false,
+            EvmWrite::Sequence(writes) => writes.parts().iter().any(Self::is_worth_waiting_for),
         }
     }
 
@@ -200,8 +247,111 @@ impl Vm for EvmStream {
         &self,
         local: &mut EvmLocal<W>,
         entry: EntryIndex,
+    ) -> Result<EvmOutputs, Interrupt<Self>> {
+        let (segment, steps) = self.locate(entry);
+        if steps.len() == 1 {
+            return self.execute_step(local, segment, steps.start).map(|output| smallvec![output]);
+        }
+        let mut outputs = EvmOutputs::with_capacity(steps.len());
+        for step in steps {
+            let ended = self.execute_step(local, segment, step).and_then(|output| {
+                let ends_block = output.ends_block();
+                outputs.push(output);
+                if ends_block { Ok(true) } else { Self::view(local).end_step().map(|()| false) }
+            });
+            match ended {
+                Ok(false) => {}
+                Ok(true) => break,
+                // What stands before it may refuse the block with another error.
+                Err(Interrupt::Read(error)) if Self::view(local).is_final() => {
+                    outputs.push(EvmOutput::Unreadable { step, error });
+                    break;
+                }
+                Err(interrupt) => return Err(interrupt),
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::default()
+    }
+
+    fn admit(&self, ledger: &Ledger, entry: EntryIndex) -> Result<(), BlockError> {
+        let (segment, steps) = self.locate(entry);
+        let prepared = self.block(segment);
+        // The ledger itself looks at the entry's other steps.
+        match &prepared.steps[steps.start] {
+            Step::Transaction(index) => ledger.check_gas(prepared, *index),
+            Step::Refuse(error) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn commit(&self, ledger: &mut Ledger, entry: EntryIndex, outputs: EvmOutputs) -> Result<(), BlockError> {
+        let (segment, steps) = self.locate(entry);
+        let prepared = self.block(segment);
+        for (step, output) in (steps.start..).zip(outputs) {
+            match output {
+                EvmOutput::Unreadable { step, error } => return Err(unreadable(prepared, step, error)),
+                output => ledger.commit(self, prepared, step, output)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_read(&self, entry: EntryIndex, error: ReadError) -> BlockError {
+        let (segment, steps) = self.locate(entry);
+        unreadable(self.block(segment), steps.start, error)
+    }
+
+    fn segment_of(&self, entry: EntryIndex) -> u32 {
+        self.locate(entry).0
+    }
+
+    fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex) {
+        self.range(segment)
+    }
+
+    fn step_count(&self, entry: EntryIndex) -> u32 {
+        self.locate(entry).1.len() as u32
+    }
+
+    fn transaction_count(&self, entry: EntryIndex) -> u32 {
+        self.transactions(entry).0
+    }
+
+    fn transactions_through(&self, entry: EntryIndex) -> u32 {
+        self.transactions(entry).1
+    }
+
+    fn seal(
+        &self,
+        ledger: &mut Ledger,
+        segment: u32,
+        changes: Vec<Change<Self>>,
+        lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
+    ) {
+        self.publish(ledger.seal(self.block(segment), changes, lookup));
+    }
+}
+
+/// The refusal of a block for whose step the state could not be read.
+fn unreadable(prepared: &PreparedBlock, step: usize, error: ReadError) -> BlockError {
+    let index = match prepared.steps[step] {
+        Step::Transaction(index) => Some(index),
+        _ => None,
+    };
+    BlockError::State { index, error }
+}
+
+impl EvmStream {
+    fn execute_step<W: View<Self>>(
+        &self,
+        local: &mut EvmLocal<W>,
+        segment: u32,
+        step: usize,
     ) -> Result<EvmOutput, Interrupt<Self>> {
-        let (segment, step) = self.locate(entry);
         let prepared = self.block(segment);
         local.enter(segment, prepared);
         let result = match &prepared.steps[step] {
@@ -238,59 +388,6 @@ impl Vm for EvmStream {
         result
     }
 
-    fn ledger(&self) -> Ledger {
-        Ledger::default()
-    }
-
-    fn admit(&self, ledger: &Ledger, entry: EntryIndex) -> Result<(), BlockError> {
-        let (segment, step) = self.locate(entry);
-        let prepared = self.block(segment);
-        match &prepared.steps[step] {
-            Step::Transaction(index) => ledger.check_gas(prepared, *index),
-            Step::Refuse(error) => Err(error.clone()),
-            _ => Ok(()),
-        }
-    }
-
-    fn commit(&self, ledger: &mut Ledger, entry: EntryIndex, output: EvmOutput) -> Result<(), BlockError> {
-        let (segment, step) = self.locate(entry);
-        ledger.commit(self, self.block(segment), step, output)
-    }
-
-    fn refuse_read(&self, entry: EntryIndex, error: ReadError) -> BlockError {
-        let (segment, step) = self.locate(entry);
-        let index = match self.block(segment).steps[step] {
-            Step::Transaction(index) => Some(index),
-            _ => None,
-        };
-        BlockError::State { index, error }
-    }
-
-    fn segment_of(&self, entry: EntryIndex) -> u32 {
-        self.locate(entry).0
-    }
-
-    fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex) {
-        self.range(segment)
-    }
-
-    fn is_transaction(&self, entry: EntryIndex) -> bool {
-        let (segment, step) = self.locate(entry);
-        matches!(self.block(segment).steps[step], Step::Transaction(_))
-    }
-
-    fn seal(
-        &self,
-        ledger: &mut Ledger,
-        segment: u32,
-        changes: Vec<Change<Self>>,
-        lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
-    ) {
-        self.publish(ledger.seal(self.block(segment), changes, lookup));
-    }
-}
-
-impl EvmStream {
     /// Writes what the protocol credits at the end of a block.
     fn write_credits<W: View<Self>>(
         &self,

@@ -1,6 +1,7 @@
 //! The EVM as a machine of the scheduler: revm executes, this module says what it read, learnt and wrote.
 
 mod asked;
+mod batches;
 mod db;
 mod handler;
 mod hashes;
@@ -15,4 +16,5 @@ mod transfer;
 mod value;
 mod writes;
 
+pub(crate) use batches::Batching;
 pub(crate) use stream::EvmStream;

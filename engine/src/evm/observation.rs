@@ -1,4 +1,4 @@
-use super::value::{AccountValue, EvmValue};
+use super::value::{AccountValue, EvmValue, EvmWrite};
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, map::AddressMap};
 use citius_state::Account;
 use smallvec::SmallVec;
@@ -18,6 +18,33 @@ impl EvmObservation {
             (Self::Slot(seen), EvmValue::Slot(now)) => seen == now,
             (Self::Account(seen), EvmValue::Account(now)) => seen.holds(now.as_ref()),
             _ => false,
+        }
+    }
+}
+
+impl EvmObservation {
+    /// What this tells of the value `start`, if it was made behind `writes` to that.
+    /// `None` if the nonce was taken to be one that `writes` contradict.
+    pub(crate) fn before<'a>(
+        self,
+        start: &EvmValue,
+        writes: impl Iterator<Item = &'a EvmWrite> + Clone,
+    ) -> Option<Self> {
+        match (self, start) {
+            (Self::Account(mut seen), EvmValue::Account(start)) => {
+                if let Some(own) = writes.clone().filter_map(EvmWrite::nonce).last() {
+                    if !seen.nonce.holds(own) {
+                        return None;
+                    }
+                    seen.nonce = NonceFact::Any;
+                }
+                let nonce = seen.nonce;
+                let exact = || AccountObservation::all_but_nonce(start.as_ref(), nonce);
+                Some(Self::Account(seen.before(start.as_ref(), writes).unwrap_or_else(exact)))
+            }
+            // A slot's write says all of it: what stood there before does not matter.
+            (_, EvmValue::Slot(start)) => Some(Self::Slot(*start)),
+            (Self::Slot(_), EvmValue::Account(_)) => unreachable!("a slot's location holds a slot"),
         }
     }
 }
@@ -44,6 +71,16 @@ pub(crate) enum NonceFact {
     Exactly(u64),
 }
 
+impl NonceFact {
+    fn holds(self, nonce: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NotZero => nonce != 0,
+            Self::Exactly(exactly) => nonce == exactly,
+        }
+    }
+}
+
 impl AccountObservation {
     pub(crate) const NOTHING: Self = Self {
         exists: None,
@@ -59,11 +96,48 @@ impl AccountObservation {
             && self.code_hash.is_none_or(|hash| hash == account.code_hash)
             && account.balance >= self.balance_min
             && account.balance <= self.balance_max
-            && match self.nonce {
-                NonceFact::Any => true,
-                NonceFact::NotZero => account.nonce != 0,
-                NonceFact::Exactly(nonce) => account.nonce == nonce,
-            }
+            && self.nonce.holds(account.nonce)
+    }
+
+    /// Everything, except that the nonce is what was seen: that may be a prediction.
+    fn all_but_nonce(value: Option<&AccountValue>, nonce: NonceFact) -> Self {
+        let mut seen = Self::NOTHING;
+        seen.everything(value.map(|value| &value.account));
+        if nonce != NonceFact::Any {
+            seen.nonce = nonce;
+        }
+        seen
+    }
+
+    /// What these facts, seen behind some writes, tell of the account before them. `None` if that takes more than
+    /// moving the balance's range.
+    fn before<'a>(
+        mut self,
+        start: Option<&AccountValue>,
+        writes: impl Iterator<Item = &'a EvmWrite>,
+    ) -> Option<Self> {
+        if self.exists.is_some() {
+            return None;
+        }
+        let first = start.map_or(U256::ZERO, |value| value.account.balance);
+        let mut last = first;
+        // All that was added on the way must have found room.
+        let mut room = U256::MAX;
+        for write in writes {
+            let sum = write.sum()?;
+            last = last.wrapping_add(sum.write.balance_delta);
+            room = room.checked_sub(sum.gains)?;
+        }
+        if last >= first {
+            let gain = last - first;
+            self.balance_min = self.balance_min.saturating_sub(gain);
+            self.balance_max = self.balance_max.checked_sub(gain)?.min(room);
+        } else {
+            let loss = first - last;
+            self.balance_min = self.balance_min.checked_add(loss)?;
+            self.balance_max = self.balance_max.saturating_add(loss).min(room);
+        }
+        (self.balance_min <= first && first <= self.balance_max).then_some(self)
     }
 
     pub(crate) fn exact_balance(&mut self, base: &Account) {

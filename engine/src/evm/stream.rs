@@ -1,4 +1,8 @@
-use super::{asked::Asked, steps::PreparedBlock};
+use super::{
+    asked::Asked,
+    batches::Batching,
+    steps::{PreparedBlock, Step},
+};
 use crate::{
     Block, BlockOutcome,
     chain::ChainSpec,
@@ -9,7 +13,7 @@ use citius_state::{ReadError, StateReader};
 use crossbeam::queue::SegQueue;
 use revm::bytecode::Bytecode;
 use revm::primitives::constants::BLOCK_HASH_HISTORY;
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 /// How long a wait for the reader goes on before it looks whether to stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
@@ -19,7 +23,7 @@ pub(crate) struct EvmStream {
     chain: Arc<ChainSpec>,
     reader: Arc<dyn StateReader>,
     blocks: AppendVec<Box<Segment>>,
-    entries: AppendVec<(u32, u32)>,
+    entries: AppendVec<EntrySteps>,
     /// Sealed blocks that nobody has taken yet.
     outcomes: SegQueue<BlockOutcome>,
     /// Ancestors' hashes that the reader gave.
@@ -28,7 +32,20 @@ pub(crate) struct EvmStream {
     codes: Asked<B256, Bytecode>,
 }
 
+/// The steps of one entry.
+#[derive(Debug, Clone, Copy)]
+struct EntrySteps {
+    segment: u32,
+    first: u32,
+    count: u32,
+    /// How many of them are transactions.
+    transactions: u32,
+    /// Transactions of the stream up to the end of this entry.
+    transactions_through: u32,
+}
+
 struct Segment {
+    entries: u32,
     first: EntryIndex,
     prepared: PreparedBlock,
 }
@@ -52,15 +69,25 @@ impl EvmStream {
         }
     }
 
-    /// Appends a block; returns its segment. Called by one thread at a time.
-    pub(crate) fn push(&self, block: Arc<Block>) -> u32 {
+    /// Appends a block; returns its segment. Consecutive light transactions share an entry as the batching says.
+    /// Called by one thread at a time.
+    pub(crate) fn push(&self, block: Arc<Block>, batching: Batching) -> u32 {
         let prepared = PreparedBlock::new(&self.chain, block);
         let segment = self.blocks.len();
         let first = EntryIndex(self.entries.len());
-        for step in 0..prepared.steps.len() as u32 {
-            self.entries.push((segment, step));
+        let mut transactions_through =
+            first.0.checked_sub(1).map_or(0, |last| self.entries.get(last).transactions_through);
+        let mut step = 0;
+        for count in batching.divide(&prepared) {
+            let is_transaction = matches!(prepared.steps[step as usize], Step::Transaction(_));
+            let transactions = if is_transaction { count } else { 0 };
+            transactions_through += transactions;
+            let steps = EntrySteps { segment, first: step, count, transactions, transactions_through };
+            self.entries.push(steps);
+            step += count;
         }
-        self.blocks.push(Box::new(Segment { first, prepared }))
+        let entries = self.entries.len() - first.0;
+        self.blocks.push(Box::new(Segment { first, entries, prepared }))
     }
 
     pub(crate) fn chain(&self) -> &ChainSpec {
@@ -75,13 +102,19 @@ impl EvmStream {
     /// First and one past the last entry of a segment.
     pub(crate) fn range(&self, segment: u32) -> (EntryIndex, EntryIndex) {
         let segment = self.blocks.get(segment);
-        (segment.first, EntryIndex(segment.first.0 + segment.prepared.steps.len() as u32))
+        (segment.first, EntryIndex(segment.first.0 + segment.entries))
     }
 
-    /// Segment of an entry, and its step within it.
-    pub(crate) fn locate(&self, entry: EntryIndex) -> (u32, usize) {
-        let (segment, step) = *self.entries.get(entry.0);
-        (segment, step as usize)
+    /// Segment of an entry, and its steps within it.
+    pub(crate) fn locate(&self, entry: EntryIndex) -> (u32, Range<usize>) {
+        let EntrySteps { segment, first, count, .. } = *self.entries.get(entry.0);
+        (segment, first as usize..(first + count) as usize)
+    }
+
+    /// Transactions among an entry's steps, and those of the stream up to its end.
+    pub(crate) fn transactions(&self, entry: EntryIndex) -> (u32, u32) {
+        let EntrySteps { transactions, transactions_through, .. } = *self.entries.get(entry.0);
+        (transactions, transactions_through)
     }
 
     /// Asks the reader, and waits where it says that the answer is on its way, unless the run should stop.

@@ -89,6 +89,98 @@ pub(crate) enum EvmWrite {
         /// Whether the account stays if it is empty.
         end: End,
     },
+    /// Several writes of one entry, in order, that no single one can stand for.
+    Sequence(Box<Sequence>),
+}
+
+/// Several writes of one entry to one account, in order.
+#[derive(Debug, Clone)]
+pub(crate) struct Sequence {
+    parts: Vec<EvmWrite>,
+    /// What they come to, if they are plain, and no fee is lost.
+    sum: Option<Sum>,
+}
+
+/// What plain writes and fees come to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sum {
+    pub(crate) write: AccountWrite,
+    /// All that is added on the way: a balance with room for that loses no fee.
+    pub(crate) gains: U256,
+}
+
+/// Differences of balances of more than that are not summed up: which of them are negative would be a guess.
+const SUMMED_MAX: U256 = U256::from_limbs([0, 0, 0, 1 << 60]);
+
+impl EvmWrite {
+    /// Makes one write of this one and one behind it.
+    pub(crate) fn merge(&mut self, second: Self) {
+        match (&mut *self, second) {
+            (Self::Slot(value), Self::Slot(second)) => *value = second,
+            (Self::Account(first), Self::Account(second)) if first.is_plain() && second.is_plain() => {
+                first.then(&second);
+            }
+            (Self::Sequence(sequence), second) => sequence.push(second),
+            (_, second) => {
+                let mut sequence = Box::new(Sequence { parts: Vec::new(), sum: Some(Sum::default()) });
+                sequence.push(std::mem::replace(self, Self::Slot(U256::ZERO)));
+                sequence.push(second);
+                *self = Self::Sequence(sequence);
+            }
+        }
+    }
+
+    /// The nonce that the write leaves behind, if it sets one.
+    pub(crate) fn nonce(&self) -> Option<u64> {
+        match self {
+            Self::Account(write) if write.end == End::Destroyed => Some(0),
+            Self::Account(write) => write.nonce,
+            Self::Slot(_) | Self::Fee { .. } => None,
+            Self::Sequence(sequence) => sequence.parts.iter().rev().find_map(Self::nonce),
+        }
+    }
+
+    /// What the write comes to, if it is plain, or a fee that is not lost.
+    pub(crate) fn sum(&self) -> Option<Sum> {
+        match self {
+            Self::Account(write) if write.is_plain() => {
+                let is_loss = write.balance_delta.wrapping_neg() < SUMMED_MAX;
+                let gains = if is_loss { U256::ZERO } else { write.balance_delta };
+                (gains < SUMMED_MAX).then(|| Sum { write: write.clone(), gains })
+            }
+            Self::Fee { amount, end } => {
+                let gains = U256::from(*amount);
+                Some(Sum {
+                    write: AccountWrite { balance_delta: gains, end: *end, ..AccountWrite::default() },
+                    gains,
+                })
+            }
+            Self::Account(_) | Self::Slot(_) => None,
+            Self::Sequence(sequence) => sequence.sum.clone(),
+        }
+    }
+}
+
+impl Sequence {
+    /// The writes, in order.
+    pub(crate) fn parts(&self) -> &[EvmWrite] {
+        &self.parts
+    }
+
+    /// One write in place of all of them, for an account with this balance.
+    pub(crate) fn sum_for(&self, balance: U256) -> Option<&AccountWrite> {
+        let sum = self.sum.as_ref()?;
+        balance.checked_add(sum.gains).map(|_| &sum.write)
+    }
+
+    fn push(&mut self, write: EvmWrite) {
+        self.sum = self.sum.take().zip(write.sum()).and_then(|(mut sum, second)| {
+            sum.write.then(&second.write);
+            sum.gains = sum.gains.checked_add(second.gains)?;
+            Some(sum)
+        });
+        self.parts.push(write);
+    }
 }
 
 /// What an entry does to an account: relative for the balance, absolute for the rest.
@@ -166,6 +258,19 @@ impl AccountWrite {
             }
         }
         self.end.settle(value);
+    }
+
+    /// Whether only balance and nonce change.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.end != End::Destroyed && self.rare.is_none()
+    }
+
+    /// Adds a plain write behind this plain one. An account that this one leaves empty may be gone or not: what is
+    /// added to it comes to the same.
+    fn then(&mut self, second: &Self) {
+        self.balance_delta = self.balance_delta.wrapping_add(second.balance_delta);
+        self.nonce = second.nonce.or(self.nonce);
+        self.end = second.end;
     }
 
     /// Whether only the balance is written, so that hardly any reader is disturbed.

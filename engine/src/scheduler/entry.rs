@@ -2,7 +2,7 @@ use super::{
     ids::{Incarnation, LocationId},
     marks::ReadMarks,
     memory::{Read, Scan},
-    vm::{Interrupt, Vm},
+    vm::{Interrupt, Vm, Writes},
 };
 use crate::sync::{AtomicU32, Mutex, Ordering};
 use smallvec::SmallVec;
@@ -36,9 +36,6 @@ const INCARNATION_SHIFT: u32 = 4;
 /// Reads, and writes, whose memory an entry keeps from one run to the next.
 const KEPT_READS_MAX: usize = 256;
 
-/// Writes that take effect when the entry commits (see [`View::write_late`](super::vm::View::write_late)).
-pub(crate) type LateWrites<V> = SmallVec<[(LocationId, <V as Vm>::Write); 1]>;
-
 /// One entry of a stream in flight: a small state machine and what its last execution left.
 ///
 /// Status and marks are what others look at; together they are one cache line.
@@ -57,8 +54,11 @@ pub(crate) struct Record<V: Vm> {
     pub(crate) reads: Vec<Read<V>>,
     pub(crate) scans: Vec<Scan<V>>,
     pub(crate) written: Vec<LocationId>,
-    pub(crate) late_writes: LateWrites<V>,
+    /// What takes effect when the entry commits (see [`View::write_late`](super::vm::View::write_late)).
+    pub(crate) late_writes: Writes<V>,
     pub(crate) result: Option<Result<V::Output, Interrupt<V>>>,
+    /// The execution contradicted a prediction of its own: it has to run again.
+    pub(crate) is_contradicted: bool,
     /// Nothing that was read can have changed since: no validation is needed.
     pub(crate) is_final: bool,
     /// Memory that reads and writes are accounted for with.
@@ -76,8 +76,9 @@ impl<V: Vm> Record<V> {
             reads: Vec::new(),
             scans: Vec::new(),
             written: Vec::new(),
-            late_writes: LateWrites::<V>::new(),
+            late_writes: Vec::new(),
             result: None,
+            is_contradicted: false,
             is_final: false,
             charged_bytes: 0,
             executions: 0,
@@ -111,8 +112,11 @@ impl<V: Vm> Entry<V> {
         // What a rare large entry needed is let go.
         record.reads.shrink_to(KEPT_READS_MAX);
         record.written.shrink_to(KEPT_READS_MAX);
+        record.late_writes.clear();
         let (reads, scans) = (std::mem::take(&mut record.reads), std::mem::take(&mut record.scans));
-        *record = Record { reads, scans, written: std::mem::take(&mut record.written), ..Record::new() };
+        let (written, late_writes) =
+            (std::mem::take(&mut record.written), std::mem::take(&mut record.late_writes));
+        *record = Record { reads, scans, written, late_writes, ..Record::new() };
     }
 
     /// State and incarnation.

@@ -123,6 +123,15 @@ impl<V: Vm> Memory<V> {
         }
     }
 
+    /// Asks for the value that a write of `entry` goes on from, unless it was asked for or does not count.
+    pub(crate) fn ensure_start(&self, vm: &V, id: LocationId, entry: EntryIndex) -> Result<(), Interrupt<V>> {
+        let location = self.table.get(id);
+        if location.base.get().is_none() && self.reset_floor(location, entry.0 + 1) == 0 {
+            self.ask(vm, location)?;
+        }
+        Ok(())
+    }
+
     /// Whether what `entry` observed of a location still holds.
     pub(crate) fn holds(&self, id: LocationId, entry: EntryIndex, observation: &V::Observation) -> bool {
         let location = self.table.get(id);
@@ -198,9 +207,7 @@ impl<V: Vm> Memory<V> {
             }
             // The base is needed at commit at the latest; here it is read in parallel. An error shows there. The
             // entry's own reset counts too.
-            if location.base.get().is_none() && self.reset_floor(location, entry.0 + 1) == 0 {
-                let _ = self.base(vm, location);
-            }
+            let _ = self.ensure_start(vm, id, entry);
             let old = self.table.cell_for_write(location).lock().land(entry.0, incarnation, write);
             if old.is_some_and(|old| V::resets_children(&old)) {
                 location.resets_pending.fetch_sub(1, Ordering::SeqCst);

@@ -21,6 +21,7 @@ mod memory;
 #[cfg(all(test, feature = "loom"))]
 mod models;
 mod optimistic;
+mod own;
 mod retries;
 mod serial;
 mod strategy;

@@ -1,7 +1,7 @@
 use super::{
     ids::{EntryIndex, LocationId, ReadId},
     strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, panic_message},
-    vm::{Change, Interrupt, Scanned, View, Vm},
+    vm::{Change, Interrupt, Scanned, View, Vm, Writes},
 };
 use crate::cancel::DEADLINE_INTERVAL;
 use hashbrown::HashTable;
@@ -28,8 +28,8 @@ pub(super) struct SerialView<V: Vm> {
     spare: Option<Tables<V>>,
     entry: EntryIndex,
     reads: Vec<LocationId>,
-    writes: Vec<(LocationId, V::Write)>,
-    late_writes: Vec<(LocationId, V::Write)>,
+    writes: Writes<V>,
+    late_writes: Writes<V>,
     asked: u32,
 }
 
@@ -185,7 +185,7 @@ impl<V: Vm> SerialRun<V> {
             self.vm.admit(ledger, index).map_err(refused)?;
             V::view(local).begin(index);
             *executions += 1;
-            *transactions += u64::from(self.vm.is_transaction(index));
+            *transactions += u64::from(self.vm.transaction_count(index));
             let output = match self.vm.execute(local, index) {
                 Ok(output) => output,
                 Err(Interrupt::Read(error)) => return Err(refused(self.vm.refuse_read(index, error))),
@@ -429,6 +429,11 @@ impl<V: Vm> View<V> for SerialView<V> {
 
     fn write_late(&mut self, location: LocationId, write: V::Write) {
         self.late_writes.push((location, write));
+    }
+
+    /// The entries of a serial run have one step each: there is nobody to share the work with.
+    fn end_step(&mut self) -> Result<(), Interrupt<V>> {
+        panic!("a serial entry has one step")
     }
 
     fn is_final(&self) -> bool {

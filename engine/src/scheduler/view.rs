@@ -1,9 +1,9 @@
 use super::{
-    entry::LateWrites,
     ids::{EntryIndex, LocationId, ReadId},
     memory::{Read, Scan},
     optimistic::Core,
-    vm::{Interrupt, Scanned, View, Vm},
+    own::{Own, OwnWrites},
+    vm::{Interrupt, Scanned, View, Vm, Writes},
 };
 use crate::cancel::DEADLINE_INTERVAL;
 use std::sync::Arc;
@@ -18,8 +18,12 @@ pub(crate) struct SpeculativeView<V: Vm> {
     new_locations: usize,
     pub(crate) reads: Vec<Read<V>>,
     pub(crate) scans: Vec<Scan<V>>,
-    pub(crate) writes: Vec<(LocationId, V::Write)>,
-    pub(crate) late_writes: LateWrites<V>,
+    pub(crate) writes: Writes<V>,
+    pub(crate) late_writes: Writes<V>,
+    /// What earlier steps of the execution wrote.
+    own: OwnWrites<V>,
+    /// What the execution predicted is not what it wrote itself: its result can not stand.
+    pub(crate) is_contradicted: bool,
     asked: u32,
 }
 
@@ -36,7 +40,9 @@ impl<V: Vm> SpeculativeView<V> {
             reads: Vec::new(),
             scans: Vec::new(),
             writes: Vec::new(),
-            late_writes: LateWrites::<V>::new(),
+            late_writes: Vec::new(),
+            own: OwnWrites::new(),
+            is_contradicted: false,
             asked: 0,
         }
     }
@@ -60,6 +66,15 @@ impl<V: Vm> SpeculativeView<V> {
         self.scans.clear();
         self.writes.clear();
         self.late_writes.clear();
+        self.own.clear();
+        self.is_contradicted = false;
+    }
+
+    /// Ends the execution: `writes` and `late_writes` are then all that it wrote.
+    pub(crate) fn finish(&mut self) {
+        if !self.own.is_empty() {
+            self.own.take(&mut self.writes, &mut self.late_writes);
+        }
     }
 
     /// Accounts for a location now and then: the counter is shared.
@@ -95,6 +110,16 @@ impl<V: Vm> SpeculativeView<V> {
         }
     }
 
+    /// The value before the execution.
+    fn value(&self, location: LocationId) -> Result<V::Value, Interrupt<V>> {
+        let core = self.core();
+        // A final execution cannot be invalidated: it needs no marks.
+        if !self.is_final() {
+            core.marks(self.entry).add(location);
+        }
+        core.memory.read(&core.vm, location, self.entry)
+    }
+
     fn core(&self) -> &Core<V> {
         let Some(core) = &self.core else { panic!("a view is attached while it executes") };
         core
@@ -108,22 +133,53 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
         self.stop_if_cancelled()?;
         let core = self.core();
         let (location, is_new) = core.memory.intern(&key, parent);
-        // A final execution cannot be invalidated: it needs no marks.
-        if !self.is_final() {
-            core.marks(self.entry).add(location);
-        }
-        let value = core.memory.read(&core.vm, location, self.entry)?;
-        if let Some(fuzz) = &core.settings.fuzz {
+        let id = ReadId(self.reads.len() as u32);
+        let value = if self.own.is_empty() {
+            self.value(location)?
+        } else {
+            match self.own.of(&key, location, parent) {
+                Own::Untouched => self.value(location)?,
+                Own::Decided(value) => value,
+                Own::Changed(changes) => {
+                    let start = self.value(location)?;
+                    let mut value = start.clone();
+                    changes.iter().for_each(|write| V::apply(&mut value, write));
+                    self.own.shadow(id, start);
+                    value
+                }
+            }
+        };
+        if let Some(fuzz) = &self.core().settings.fuzz {
             fuzz.after_read(self.entry);
         }
         self.count_location(is_new)?;
-        let id = ReadId(self.reads.len() as u32);
         self.reads.push(Read { location, observation: None });
         Ok((id, value))
     }
 
     fn observe(&mut self, read: ReadId, observation: V::Observation) {
-        self.reads[read.0 as usize].observation = Some(observation);
+        let location = self.reads[read.0 as usize].location;
+        let observation = if self.own.is_empty() {
+            Some(observation)
+        } else {
+            let entry = self.core().memory.table.get(location);
+            match self.own.of(&entry.key, location, entry.parent) {
+                Own::Untouched => Some(observation),
+                Own::Decided(value) => {
+                    self.is_contradicted |= !V::holds(&observation, &value);
+                    None
+                }
+                Own::Changed(changes) => {
+                    let Some(start) = self.own.start_of(read) else {
+                        unreachable!("a read under own writes is remembered")
+                    };
+                    let before = V::before(observation, start, changes.iter());
+                    self.is_contradicted |= before.is_none();
+                    before
+                }
+            }
+        };
+        self.reads[read.0 as usize].observation = observation;
     }
 
     fn location(&self, read: ReadId) -> LocationId {
@@ -151,6 +207,17 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
 
     fn write_late(&mut self, location: LocationId, write: V::Write) {
         self.late_writes.push((location, write));
+    }
+
+    fn end_step(&mut self) -> Result<(), Interrupt<V>> {
+        let Self { core: Some(core), writes, late_writes, own, .. } = self else {
+            panic!("a view is attached while it executes")
+        };
+        for (location, _) in writes.iter().chain(&*late_writes) {
+            core.memory.ensure_start(&core.vm, *location, self.entry)?;
+        }
+        own.add(writes, late_writes, |location| core.memory.table.get(location).parent);
+        Ok(())
     }
 
     fn is_final(&self) -> bool {

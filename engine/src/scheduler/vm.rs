@@ -61,6 +61,20 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// Applies a write to a value.
     fn apply(value: &mut Self::Value, write: &Self::Write);
 
+    /// Makes one write of two that one entry makes to one location, not necessarily of the same kind: applying
+    /// it must give what applying both in order gives.
+    fn merge(first: &mut Self::Write, second: Self::Write);
+
+    /// What an observation tells of the value `start`, if it was made behind some writes of the same entry to that
+    /// value: for every value of which the answer holds, applying `writes` to it must give one of which the
+    /// observation holds. `None` if there is no such value: the execution went on from a prediction that its own
+    /// writes contradict.
+    fn before<'a>(
+        observation: Self::Observation,
+        start: &Self::Value,
+        writes: impl Iterator<Item = &'a Self::Write> + Clone,
+    ) -> Option<Self::Observation>;
+
     /// Whether a write says what the location holds whatever stood there before.
     fn is_absolute(write: &Self::Write) -> bool;
 
@@ -131,8 +145,15 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// The entries of a segment: first, and one past the last.
     fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex);
 
-    /// Whether the entry is a transaction (block begin and end steps are not).
-    fn is_transaction(&self, entry: EntryIndex) -> bool;
+    /// Steps that the entry executes one after another (at least one), with [`View::end_step`] behind each if there
+    /// are several.
+    fn step_count(&self, entry: EntryIndex) -> u32;
+
+    /// How many of the entry's steps are transactions (block begin and end steps are not).
+    fn transaction_count(&self, entry: EntryIndex) -> u32;
+
+    /// Transactions of the stream up to the end of an entry.
+    fn transactions_through(&self, entry: EntryIndex) -> u32;
 
     /// Ends a segment whose entries are all committed. `changes` lists each location the segment wrote, once;
     /// `lookup` gives key and committed value of any location that was read or written.
@@ -162,6 +183,9 @@ pub struct Change<V: Vm> {
     pub was_reset: bool,
 }
 
+/// Writes to be made, in order.
+pub(crate) type Writes<V> = Vec<(LocationId, <V as Vm>::Write)>;
+
 /// What a scan showed: keys and values of all visible locations of a range.
 pub type Scanned<V> = Vec<(<V as Vm>::Key, <V as Vm>::Value)>;
 
@@ -185,13 +209,20 @@ pub trait View<V: Vm>: Send {
     /// The id of a location that may never be read.
     fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>>;
 
-    /// Writes a location, at most once an execution.
+    /// Writes a location, at most once a step.
     fn write(&mut self, location: LocationId, write: V::Write);
 
-    /// Writes a location after all other writes of the execution, at most once, in a way that the entry's successors
+    /// Writes a location after all other writes of the step, at most once, in a way that the entry's successors
     /// need not see before it is committed: for what every entry writes and hardly any reads. Whoever reads it all the
     /// same, and observes what the write changes, runs again. The write must not reset children.
     fn write_late(&mut self, location: LocationId, write: V::Write);
+
+    /// Ends a step of an entry with several: its later steps see what this one wrote.
+    ///
+    /// # Errors
+    ///
+    /// If what stands where the step wrote can not be read: a step of its own would fail at its commit.
+    fn end_step(&mut self) -> Result<(), Interrupt<V>>;
 
     /// Whether all earlier entries are committed: nothing that is read can change any more.
     fn is_final(&self) -> bool;

@@ -114,6 +114,18 @@ impl Vm for Programs {
         };
     }
 
+    fn merge(_first: &mut Write, second: Write) {
+        panic!("{second:?}: an entry has one step")
+    }
+
+    fn before<'a>(
+        seen: Seen,
+        _start: &Option<i64>,
+        _writes: impl Iterator<Item = &'a Write>,
+    ) -> Option<Seen> {
+        panic!("{seen:?}: an entry has one step")
+    }
+
     fn is_absolute(write: &Write) -> bool {
         !matches!(write, Write::Add(_))
     }
@@ -197,8 +209,16 @@ impl Vm for Programs {
         (EntryIndex(self.bounds[segment]), EntryIndex(self.bounds[segment + 1]))
     }
 
-    fn is_transaction(&self, _entry: EntryIndex) -> bool {
-        true
+    fn step_count(&self, _entry: EntryIndex) -> u32 {
+        1
+    }
+
+    fn transaction_count(&self, _entry: EntryIndex) -> u32 {
+        1
+    }
+
+    fn transactions_through(&self, entry: EntryIndex) -> u32 {
+        entry.0 + 1
     }
 
     fn seal(

@@ -158,6 +158,11 @@ impl Case {
                 check_equal(&answer, &serial, &format!("{threads} threads, repetition {repetition}"));
             }
         }
+        for batch_gas_max in [60_000, 400_000, u64::MAX] {
+            let engine = self.engine_with_batches(&pool(3), batch_gas_max);
+            let answer = self.execute(&engine, StrategyChoice::Optimistic, None);
+            check_equal(&answer, &serial, &format!("entries of {batch_gas_max} gas"));
+        }
         self.check_backwards(&serial);
         serial
     }
@@ -190,9 +195,15 @@ impl Case {
         assert!(schedule.was_kept(), "transactions were not executed in order {order:?}");
     }
 
-    /// An engine for the case's chain.
+    /// An engine for the case's chain, every transaction an entry of its own.
     pub(crate) fn engine(&self, pool: &Arc<WorkerPool>) -> Engine {
-        Engine::new(self.chain.clone(), Arc::clone(pool), EngineConfig::default())
+        self.engine_with_batches(pool, 0)
+    }
+
+    /// An engine for the case's chain, with entries of up to this much work.
+    fn engine_with_batches(&self, pool: &Arc<WorkerPool>, batch_gas_max: u64) -> Engine {
+        let config = EngineConfig { batch_gas_max, batches_per_thread_min: 0, ..EngineConfig::default() };
+        Engine::new(self.chain.clone(), Arc::clone(pool), config)
     }
 
     fn execute(

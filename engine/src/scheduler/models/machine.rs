@@ -93,6 +93,14 @@ impl Vm for Programs {
         }
     }
 
+    fn merge(_first: &mut Write, second: Write) {
+        panic!("{second:?}: an entry has one step")
+    }
+
+    fn before<'a>(seen: u64, _start: &u64, _writes: impl Iterator<Item = &'a Write>) -> Option<u64> {
+        panic!("{seen} seen: an entry has one step")
+    }
+
     fn is_absolute(write: &Write) -> bool {
         !matches!(write, Write::Add(_))
     }
@@ -168,8 +176,16 @@ impl Vm for Programs {
         (EntryIndex(0), EntryIndex(self.entries.len() as u32))
     }
 
-    fn is_transaction(&self, _entry: EntryIndex) -> bool {
-        true
+    fn step_count(&self, _entry: EntryIndex) -> u32 {
+        1
+    }
+
+    fn transaction_count(&self, _entry: EntryIndex) -> u32 {
+        1
+    }
+
+    fn transactions_through(&self, entry: EntryIndex) -> u32 {
+        entry.0 + 1
     }
 
     fn seal(

@@ -106,9 +106,10 @@ impl<V: Vm> Core<V> {
         let segment = self.vm.segment_of(index);
         let refused = |refusal| Stop::Refused { segment, refusal };
         let Commits { ledger, log, metrics, .. } = commits;
-        metrics.executions += u64::from(record.executions);
-        metrics.aborts += u64::from(record.executions - record.waits) - 1;
-        metrics.waits += u64::from(record.waits);
+        let steps = u64::from(self.vm.step_count(index));
+        metrics.executions += u64::from(record.executions) * steps;
+        metrics.aborts += (u64::from(record.executions - record.waits) - 1) * steps;
+        metrics.waits += u64::from(record.waits) * steps;
         metrics.execute += record.execute_time;
         metrics.repeated += record.execute_time - record.latest_time;
         // First, as it does not depend on how the entry's execution went.
@@ -160,9 +161,11 @@ impl<V: Vm> Core<V> {
     pub(super) fn seal(&self, commits: &mut Commits<V>, segment: u32, first: EntryIndex) {
         let mut metrics = self.with_counters(std::mem::take(&mut commits.metrics));
         // Of the segments behind.
-        let begun = self.cursor.load(Ordering::SeqCst);
-        let in_flight = self.count_transactions(self.frontier() + 1..begun);
-        self.counters.max_in_flight.fetch_max(in_flight, Ordering::Relaxed);
+        let begun = self.cursor.load(Ordering::SeqCst).min(self.submitted.load(Ordering::SeqCst));
+        if self.frontier() + 1 < begun {
+            let in_flight = self.count_transactions(self.frontier() + 1, begun - 1);
+            self.counters.max_in_flight.fetch_max(in_flight, Ordering::Relaxed);
+        }
         let locations = self.memory.table.len();
         metrics.locations = u64::from(locations - commits.locations_before);
         commits.locations_before = locations;

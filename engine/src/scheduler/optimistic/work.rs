@@ -19,7 +19,6 @@ use crate::{
 use crossbeam::utils::{Backoff, CachePadded};
 use parking_lot::Mutex;
 use std::{
-    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -190,7 +189,7 @@ impl<V: Vm> Core<V> {
         clock: &mut Instant,
     ) {
         let entry = self.entries.get(index.0);
-        let is_transaction = self.vm.is_transaction(index);
+        let is_transaction = self.vm.transaction_count(index) > 0;
         if let Some(reason) = self.settings.limits.exceeded() {
             self.stop(Stop::Cancelled(reason));
             return;
@@ -213,6 +212,7 @@ impl<V: Vm> Core<V> {
                 Err(Interrupt::Panicked { message: panic_message(&*payload) })
             });
         let view = V::view(local);
+        view.finish();
         let bytes = if result.is_ok() { view.used_bytes() } else { 0 };
         let locations = self.memory.charge_locations(view.take_new_locations());
         let charged = locations.and_then(|()| self.memory.charge(bytes));
@@ -262,6 +262,7 @@ impl<V: Vm> Core<V> {
         std::mem::swap(&mut record.reads, &mut view.reads);
         std::mem::swap(&mut record.scans, &mut view.scans);
         record.result = Some(result);
+        record.is_contradicted = view.is_contradicted;
         record.is_final = is_final;
         record.executions += 1;
         record.execute_time += now - began;
@@ -372,24 +373,29 @@ impl<V: Vm> Core<V> {
     /// Counts the transactions from the frontier to the one that begins: the latest, so all of them have begun.
     fn note_in_flight(&self, frontier: u32, index: u32) {
         let most = self.counters.max_in_flight.load(Ordering::Relaxed);
-        if index - frontier >= most {
-            let count = self.count_transactions(frontier..index + 1);
+        let count = self.count_transactions(frontier, index);
+        if count > most {
             self.counters.max_in_flight.fetch_max(count, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn count_transactions(&self, entries: Range<u32>) -> u32 {
-        entries.filter(|entry| self.vm.is_transaction(EntryIndex(*entry))).count() as u32
+    /// Transactions from one entry to another, both included.
+    pub(super) fn count_transactions(&self, first: u32, last: u32) -> u32 {
+        let (first, last) = (EntryIndex(first), EntryIndex(last));
+        let before = self.vm.transactions_through(first) - self.vm.transaction_count(first);
+        self.vm.transactions_through(last).saturating_sub(before)
     }
 
     /// Whether all that an execution observed still holds.
     pub(super) fn is_valid(&self, index: EntryIndex, record: &Record<V>) -> bool {
-        record.reads.iter().all(|read| {
-            let Some(observation) = &read.observation else { return true };
-            self.memory.holds(read.location, index, observation)
-        }) && record
-            .scans
-            .iter()
-            .all(|scan| self.memory.scan(&self.vm, &scan.range, index).is_ok_and(|now| now == scan.seen))
+        !record.is_contradicted
+            && record.reads.iter().all(|read| {
+                let Some(observation) = &read.observation else { return true };
+                self.memory.holds(read.location, index, observation)
+            })
+            && record
+                .scans
+                .iter()
+                .all(|scan| self.memory.scan(&self.vm, &scan.range, index).is_ok_and(|now| now == scan.seen))
     }
 }

@@ -1,0 +1,157 @@
+use super::{
+    ids::{LocationId, ReadId},
+    vm::{Vm, Writes},
+};
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+/// What the earlier steps of an execution wrote: its later steps see it, nobody else does before it lands.
+///
+/// Writes to one location become one, so that an entry of many steps lands each location once.
+#[derive(Debug)]
+pub(crate) struct OwnWrites<V: Vm> {
+    /// Place of a location's write.
+    places: HashMap<LocationId, usize, foldhash::fast::RandomState>,
+    /// In the order of the steps that wrote first. `None` where a later step reset the parent.
+    writes: Vec<(LocationId, Option<V::Write>)>,
+    late: Writes<V>,
+    /// Locations whose children were reset.
+    resets: SmallVec<[LocationId; 2]>,
+    /// Reads of the step at hand that saw writes of earlier steps, with what stood there before them.
+    shadowed: Vec<(ReadId, V::Value)>,
+}
+
+/// How the execution's own writes look upon a location.
+pub(crate) enum Own<'a, V: Vm> {
+    /// They say nothing of it.
+    Untouched,
+    /// They say all of it: what stood there before the execution does not count.
+    Decided(V::Value),
+    /// They change what stood there before.
+    Changed(Changes<'a, V>),
+}
+
+/// Writes to one location, in order.
+pub(crate) struct Changes<'a, V: Vm> {
+    write: Option<&'a V::Write>,
+    late: &'a [(LocationId, V::Write)],
+    location: LocationId,
+}
+
+impl<'a, V: Vm> Changes<'a, V> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a V::Write> + Clone + use<'a, V> {
+        let location = self.location;
+        let late = self.late.iter().filter(move |(id, _)| *id == location).map(|(_, write)| write);
+        self.write.into_iter().chain(late)
+    }
+}
+
+impl<V: Vm> OwnWrites<V> {
+    pub(crate) fn new() -> Self {
+        Self {
+            places: HashMap::default(),
+            writes: Vec::new(),
+            late: Vec::new(),
+            resets: SmallVec::new(),
+            shadowed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if !self.is_empty() {
+            self.places.clear();
+            self.writes.clear();
+            self.late.clear();
+            self.resets.clear();
+            self.shadowed.clear();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.late.is_empty()
+    }
+
+    /// What the execution itself did to a location so far.
+    pub(crate) fn of(&self, key: &V::Key, location: LocationId, parent: Option<LocationId>) -> Own<'_, V> {
+        let write = self.places.get(&location).and_then(|place| self.writes[*place].1.as_ref());
+        let is_reset = parent.is_some_and(|parent| self.resets.contains(&parent));
+        let changes = Changes { write, late: &self.late, location };
+        if is_reset || write.is_some_and(V::is_absolute) {
+            let mut value = V::value_after_reset(key);
+            changes.iter().for_each(|write| V::apply(&mut value, write));
+            return Own::Decided(value);
+        }
+        if changes.iter().next().is_some() { Own::Changed(changes) } else { Own::Untouched }
+    }
+
+    /// Remembers that a read saw own writes over `start`.
+    pub(crate) fn shadow(&mut self, read: ReadId, start: V::Value) {
+        self.shadowed.push((read, start));
+    }
+
+    /// What stood at the location of a read before the execution, if its own writes hide that.
+    pub(crate) fn start_of(&self, read: ReadId) -> Option<&V::Value> {
+        self.shadowed.iter().rev().find(|(shadowed, _)| *shadowed == read).map(|(_, start)| start)
+    }
+
+    /// Adds what a step wrote. `parent_of` gives a location's parent.
+    pub(crate) fn add(
+        &mut self,
+        writes: &mut Writes<V>,
+        late_writes: &mut Writes<V>,
+        parent_of: impl Fn(LocationId) -> Option<LocationId>,
+    ) {
+        for (location, write) in writes.drain(..) {
+            if V::resets_children(&write) {
+                self.reset(location, &parent_of);
+            }
+            self.settle_late(location);
+            self.push(location, write);
+        }
+        self.late.append(late_writes);
+        self.shadowed.clear();
+    }
+
+    fn push(&mut self, location: LocationId, write: V::Write) {
+        let place = *self.places.entry(location).or_insert(self.writes.len());
+        match self.writes.get_mut(place) {
+            Some((_, Some(first))) => V::merge(first, write),
+            Some((_, none)) => *none = Some(write),
+            None => self.writes.push((location, Some(write))),
+        }
+    }
+
+    /// What was written late stands before what is written now.
+    fn settle_late(&mut self, location: LocationId) {
+        if self.late.iter().any(|(id, _)| *id == location) {
+            let (settled, late) = self.late.drain(..).partition(|(id, _)| *id == location);
+            self.late = late;
+            let settled: Writes<V> = settled;
+            settled.into_iter().for_each(|(_, write)| self.push(location, write));
+        }
+    }
+
+    /// Forgets what was written to the location's children.
+    fn reset(&mut self, location: LocationId, parent_of: impl Fn(LocationId) -> Option<LocationId>) {
+        if !self.resets.contains(&location) {
+            self.resets.push(location);
+        }
+        for (child, write) in &mut self.writes {
+            if parent_of(*child) == Some(location) {
+                *write = None;
+                // A later write stands behind the reset.
+                self.places.remove(child);
+            }
+        }
+    }
+
+    /// Moves all writes out, in an order in which they can land.
+    pub(crate) fn take(&mut self, writes: &mut Writes<V>, late_writes: &mut Writes<V>) {
+        let landing = self.writes.drain(..).filter_map(|(location, write)| Some((location, write?)));
+        writes.extend(landing);
+        late_writes.append(&mut self.late);
+        self.places.clear();
+        self.resets.clear();
+        self.shadowed.clear();
+    }
+}
