@@ -6,7 +6,7 @@ use crate::{
     scheduler::{EntryIndex, Needs, RunSettings, Tracer, Vm},
 };
 use citius_state::StateReader;
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// What a block's entries take and need.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct EntryTrace {
 
 impl Engine {
     /// Executes consecutive blocks entry after entry, and takes them apart: once to see who needs whom, `runs` times
-    /// without looking, to see how long each entry takes. Entries of earlier blocks count as done.
+    /// without looking, to see how long each entry takes (nothing, if there is no such run). Entries of earlier blocks count as done.
     ///
     /// This looks at blocks that can be executed; it is slow, keeps all values that a block's locations had, and is
     /// neither cancelled nor bounded by [`crate::EngineConfig::memory_per_block_bytes_max`].
@@ -48,7 +48,7 @@ impl Engine {
         &self,
         reader: &Arc<dyn StateReader>,
         blocks: &[Arc<Block>],
-        runs: NonZeroUsize,
+        runs: usize,
     ) -> Result<Vec<BlockTrace>, ExecutionError> {
         let vm = self.stream_of(reader, blocks);
         let mut tracer = Tracer::new(Arc::clone(&vm));
@@ -70,10 +70,10 @@ impl Engine {
         &self,
         reader: &Arc<dyn StateReader>,
         blocks: &[Arc<Block>],
-        runs: NonZeroUsize,
+        runs: usize,
     ) -> Result<Vec<Duration>, ExecutionError> {
         let mut samples: Vec<Vec<Duration>> = Vec::new();
-        for _ in 0..runs.get() {
+        for _ in 0..runs {
             let vm = self.stream_of(reader, blocks);
             let settings = RunSettings::new(Arc::clone(&self.pool));
             let memory = usize::MAX;

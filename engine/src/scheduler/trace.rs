@@ -17,6 +17,10 @@ use std::{
 /// absolute), a write of an equal value is needed by nobody, and a balance that two relative writes filled up needs
 /// both. Entries that only those need are not listed: they follow by going on from entry to entry.
 ///
+/// With the needed writes alone, on top of what stood before the segment, all observations hold. This is no promise
+/// for every larger set of entries: a debit among what the needed ones need in turn can use up a balance that a
+/// payment, which nobody needs while the debit is left out, fills up again.
+///
 /// This is for looking at a stream, not for speed: one thread, plain tables, no limits, and the writes of a segment
 /// are all kept until its end.
 pub struct Tracer<V: Vm> {

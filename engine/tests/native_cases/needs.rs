@@ -27,7 +27,7 @@ fn trace_blocks(
 ) -> Result<Vec<BlockTrace>, ExecutionError> {
     let engine = case.engine(&WorkerPool::unpinned(NonZeroUsize::MIN).unwrap());
     let reader: Arc<dyn StateReader> = Arc::new(case.state.clone());
-    engine.trace(&reader, blocks, NonZeroUsize::MIN)
+    engine.trace(&reader, blocks, 2)
 }
 
 /// Traces the block, compares its outcome with the serial one, and tells what each transaction needs. In these
