@@ -1,4 +1,4 @@
-use super::{Draft, Scenario, token::Token};
+use super::{Draft, dealt::Draw, token::Token};
 use crate::{
     WorkloadSpec,
     addresses::{Addresses, Role},
@@ -91,7 +91,7 @@ impl Amm {
     }
 }
 
-impl Scenario for Amm {
+impl Draw for Amm {
     fn gas_limit_max(&self) -> u64 {
         GAS_LIMIT_BASE + u64::from(self.hops) * GAS_LIMIT_PER_HOP
     }

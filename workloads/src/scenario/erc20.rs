@@ -1,4 +1,4 @@
-use super::{Draft, Scenario, token::Token};
+use super::{Draft, dealt::Draw, token::Token};
 use crate::{
     WorkloadSpec,
     addresses::{Addresses, Role},
@@ -36,7 +36,7 @@ impl Erc20 {
     }
 }
 
-impl Scenario for Erc20 {
+impl Draw for Erc20 {
     fn gas_limit_max(&self) -> u64 {
         GAS_LIMIT_TRANSFER_FROM
     }

@@ -1,4 +1,4 @@
-use super::{Draft, Scenario};
+use super::{Draft, dealt::Draw};
 use crate::{
     WorkloadSpec,
     addresses::{Addresses, Role},
@@ -41,7 +41,7 @@ fn gas_limit(quantity: u64) -> u64 {
     GAS_LIMIT_BASE + quantity * GAS_LIMIT_PER_ITEM
 }
 
-impl Scenario for MintRush {
+impl Draw for MintRush {
     fn gas_limit_max(&self) -> u64 {
         gas_limit(QUANTITY_MAX)
     }

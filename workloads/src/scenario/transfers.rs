@@ -1,4 +1,4 @@
-use super::{Draft, Scenario};
+use super::{Draft, dealt::Draw};
 use crate::{
     WorkloadSpec,
     addresses::{Addresses, Role},
@@ -61,7 +61,7 @@ impl Transfers {
     }
 }
 
-impl Scenario for Transfers {
+impl Draw for Transfers {
     fn gas_limit_max(&self) -> u64 {
         GAS
     }
