@@ -4,6 +4,7 @@ mod common;
 
 use citius_engine::chain::ChainSpec;
 use citius_node::recorded::{RecordedBlock, block_folders};
+use citius_workloads::BlockShape;
 use common::{citius, corpus, read, replay};
 use serde_json::json;
 use std::{
@@ -42,6 +43,33 @@ fn every_block_matches_its_record() {
         }
         assert_eq!(code, 0);
         assert!(!blocks.is_empty());
+    }
+}
+
+/// Sender and gas used of each transaction, of the blocks that [`BlockShape::MAINNET`] is the median of.
+fn of_mainnet_shape(recorded: &RecordedBlock) -> Option<BlockShape> {
+    let receipts = &recorded.expected.as_ref()?.receipts;
+    let pairs = recorded.transactions.iter().zip(receipts);
+    let transactions: Vec<_> = pairs.map(|(tx, receipt)| (tx.from, receipt.gas_used)).collect();
+    let is_large = transactions.len() >= BlockShape::MAINNET_TRANSACTIONS_MIN
+        && recorded.header.gas_used >= BlockShape::MAINNET_GAS_MIN;
+    if is_large && recorded.header.number != 23_879_620 { BlockShape::of(&transactions) } else { None }
+}
+
+#[test]
+fn the_shape_of_mainnet_like_workloads_is_that_of_the_recorded_blocks() {
+    let Some(corpus) = corpus() else { return };
+    let folders = block_folders(&[corpus]).unwrap();
+    let blocks = folders.iter().map(|folder| RecordedBlock::load(folder).unwrap());
+    let shapes: Vec<_> = blocks.filter_map(|block| of_mainnet_shape(&block)).collect();
+    if shapes.len() != BlockShape::MAINNET_BLOCKS {
+        let blocks = shapes.len();
+        let skipped = format!("SKIPPED: CITIUS_CORPUS holds other blocks ({blocks} of the kind)\n");
+        return stderr().write_all(skipped.as_bytes()).unwrap();
+    }
+    let now = BlockShape::median(&shapes).unwrap();
+    for ((name, now), (_, constant)) in now.fields().into_iter().zip(BlockShape::MAINNET.fields()) {
+        assert!((now / constant - 1.0).abs() < 0.001, "{name}: {now}, the constant is {constant}");
     }
 }
 

@@ -3,6 +3,8 @@
 mod amm;
 mod dealt;
 mod erc20;
+mod mainnet;
+mod market;
 mod mint;
 mod token;
 mod transfers;
@@ -45,5 +47,6 @@ pub(crate) fn of(spec: &WorkloadSpec) -> Box<dyn Scenario> {
         WorkloadKind::AmmPairs => dealt::boxed(spec, amm::Amm::new(spec, 1)),
         WorkloadKind::AmmClusters => dealt::boxed(spec, amm::Amm::new(spec, 2)),
         WorkloadKind::MintRush => dealt::boxed(spec, mint::MintRush::new(spec)),
+        WorkloadKind::MainnetLike => Box::new(mainnet::MainnetLike::new(spec)),
     }
 }
