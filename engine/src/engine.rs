@@ -12,10 +12,10 @@ use std::{num::NonZeroUsize, sync::Arc, time::Instant};
 
 /// Executes blocks of one chain. Cheap to keep, and to share between threads; several engines can share workers.
 pub struct Engine {
-    chain: Arc<ChainSpec>,
-    pool: Arc<WorkerPool>,
+    pub(crate) chain: Arc<ChainSpec>,
+    pub(crate) pool: Arc<WorkerPool>,
     config: EngineConfig,
-    serial: Serial<EvmStream>,
+    pub(crate) serial: Serial<EvmStream>,
     optimistic: Optimistic<EvmStream>,
 }
 
@@ -267,12 +267,20 @@ impl BlockStream<'_> {
                 number: self.vm.block(segment).block.header.number,
                 error: refusal,
             },
-            Some(Stop::Cancelled(reason)) => Failure::Other(ExecutionError::Cancelled { reason }),
-            Some(Stop::MemoryLimit { limit_bytes }) => {
-                Failure::Other(ExecutionError::MemoryLimit { limit_bytes })
-            }
-            Some(Stop::Panicked { message }) => Failure::Other(ExecutionError::WorkerPanicked { message }),
+            Some(stop) => Failure::Other(stop.into()),
             None => unreachable!("a run without outcome was stopped"),
+        }
+    }
+}
+
+impl From<Stop<EvmStream>> for ExecutionError {
+    /// What the stop means for the block that the run stopped in.
+    fn from(stop: Stop<EvmStream>) -> Self {
+        match stop {
+            Stop::Refused { refusal, .. } => Self::Refused(refusal),
+            Stop::Cancelled(reason) => Self::Cancelled { reason },
+            Stop::MemoryLimit { limit_bytes } => Self::MemoryLimit { limit_bytes },
+            Stop::Panicked { message } => Self::WorkerPanicked { message },
         }
     }
 }

@@ -73,6 +73,7 @@ mod policy;
 mod pool;
 pub mod scheduler;
 mod sync;
+mod trace;
 
 pub use block::{Block, Ommer, Transaction};
 pub use cancel::CancelToken;
@@ -81,3 +82,4 @@ pub use error::{BlockError, CancelReason, ExecutionError};
 pub use outcome::{BlockMetrics, BlockOutcome, PhaseTimes, TransactionOutcome};
 pub use policy::{StrategyChoice, UnknownStrategy};
 pub use pool::{PoolError, WorkerPool};
+pub use trace::{BlockTrace, EntryTrace};

@@ -5,6 +5,7 @@ use crate::{
     clock::{self, Sample},
     compare::{self, Brief, Verdict},
     execution::{Case, Executed, Executor, Runner},
+    limits::Limits,
 };
 use citius_engine::{BlockMetrics, StrategyChoice};
 
@@ -33,6 +34,8 @@ pub struct BlockContest {
     pub cachedb_note: Option<String>,
     /// The block's share of each run.
     pub times: ContestTimes,
+    /// What perfect scheduling would make of the block, if that was asked for and the block was executed.
+    pub limits: Option<Limits>,
 }
 
 /// Times of the three runners.
@@ -56,7 +59,12 @@ pub struct ContestSettings {
     /// Which contest this is: the one who begins changes from one to the next, so that few repetitions of many cases
     /// favour nobody either.
     pub index: usize,
+    /// Whether the blocks' [`Limits`] are found too, after everything else.
+    pub finds_limits: bool,
 }
+
+/// Serial runs of which an entry's time is the median.
+const TRACE_RUNS: usize = 5;
 
 /// Executes a case `repeat` times by each runner, interleaved in changing order, and checks a parallel result against
 /// the serial one before the first and after every repetition; what a timed run says is checked in short.
@@ -67,7 +75,7 @@ pub fn run(
     settings: ContestSettings,
     mut on_repetition: impl FnMut(),
 ) -> Contest {
-    let ContestSettings { strategy, repeat, index } = settings;
+    let ContestSettings { strategy, repeat, index, finds_limits } = settings;
     let runner = executor.runner(case);
     let serial = runner.execute(StrategyChoice::Serial);
     let parallel = runner.execute(strategy);
@@ -84,7 +92,28 @@ pub fn run(
         findings.check(|| runner.execute(strategy));
         on_repetition();
     }
-    findings.contest(&samples)
+    let mut contest = findings.contest(&samples);
+    if finds_limits {
+        find_limits(case, &runner, &mut contest.blocks);
+    }
+    contest
+}
+
+/// Takes the blocks that were executed apart. A traced run that did something else is a difference.
+fn find_limits(case: &Case, runner: &Runner<'_>, blocks: &mut [BlockContest]) {
+    let executed = blocks.iter().take_while(|block| block.serial.is_ok()).count();
+    let traced = runner.trace(executed, TRACE_RUNS);
+    for (index, found) in blocks.iter_mut().enumerate().take(executed) {
+        let difference = match &traced {
+            Ok(traces) => {
+                found.limits = Some(Limits::of(&case.blocks[index], &traces[index]));
+                compare::verdicts(&found.serial, &Ok(traces[index].outcome.clone()))
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let difference = difference.map(|difference| format!("a traced run: {difference}"));
+        found.difference = found.difference.take().or(difference);
+    }
 }
 
 /// Who takes a turn.
@@ -171,7 +200,15 @@ impl Findings {
         let blocks = parts.enumerate().map(|(block, (((serial, parallel), difference), cachedb_note))| {
             let Executed { verdict: parallel, metrics } = parallel;
             let times = ContestTimes::new(of(block));
-            BlockContest { serial: serial.verdict, parallel, metrics, difference, cachedb_note, times }
+            BlockContest {
+                serial: serial.verdict,
+                parallel,
+                metrics,
+                difference,
+                cachedb_note,
+                times,
+                limits: None,
+            }
         });
         let whole = ContestTimes::new(samples.each_ref().map(|samples| median_sum(samples)));
         Contest { blocks: blocks.collect(), whole }

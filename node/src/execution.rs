@@ -5,8 +5,8 @@ use crate::{
     compare::{Brief, Verdict},
 };
 use citius_engine::{
-    Block, BlockMetrics, Engine, EngineConfig, ExecuteOptions, PoolError, StrategyChoice, WorkerPool,
-    chain::ChainSpec,
+    Block, BlockMetrics, BlockTrace, Engine, EngineConfig, ExecuteOptions, ExecutionError, PoolError,
+    StrategyChoice, WorkerPool, chain::ChainSpec,
 };
 use citius_state::{MemoryState, StateReader};
 use citius_topology::{PlacementReport, Plan};
@@ -131,6 +131,17 @@ impl Runner<'_> {
             });
             on_run(&briefs);
         })
+    }
+
+    /// Takes the case's first blocks apart, as many as `blocks`; entries' times are medians of `runs` runs.
+    ///
+    /// # Errors
+    ///
+    /// As the engine says, if one of them is refused.
+    pub fn trace(&self, blocks: usize, runs: usize) -> Result<Vec<BlockTrace>, ExecutionError> {
+        let reader = Arc::clone(&self.case.state) as Arc<dyn StateReader>;
+        let blocks = self.case.blocks.get(..blocks).unwrap_or(&self.case.blocks);
+        self.engine.trace(&reader, blocks, runs)
     }
 
     fn run(&self, strategy: StrategyChoice, mut on_executed: impl FnMut(Executed)) {

@@ -6,6 +6,7 @@
 //! - [`baseline`] is plain revm over a `CacheDB`, the outside yardstick of time;
 //! - [`execution`] is the only caller of the engine, [`clock`] takes the time, [`contest`] interleaves both, and
 //!   [`compare`] says whether results are equal;
+//! - [`limits`] is what perfect scheduling would make of a block;
 //! - [`streams`] makes one sequence of consecutive blocks;
 //! - [`report`] turns it all into JSON and a table.
 //!
@@ -19,6 +20,7 @@ mod commands;
 pub mod compare;
 pub mod contest;
 pub mod execution;
+pub mod limits;
 pub mod recorded;
 pub mod report;
 pub mod streams;

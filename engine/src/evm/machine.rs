@@ -3,7 +3,7 @@ use super::{
     handler::{CitiusEvm, EvmContext, EvmHandler, Extra, instructions},
     journal::EvmJournal,
     ledger::Ledger,
-    observation::{AccountObservation, EvmObservation},
+    observation::{AccountObservation, EvmObservation, NonceFact},
     precompiles::EvmPrecompiles,
     steps::{self, PreparedBlock, Step, SystemCall},
     stream::EvmStream,
@@ -158,6 +158,25 @@ impl Vm for EvmStream {
         observation.holds(value)
     }
 
+    /// A transaction states its sender's nonce.
+    fn holds_but_for_order(
+        &self,
+        entry: EntryIndex,
+        key: &EvmKey,
+        observation: &EvmObservation,
+        value: &EvmValue,
+    ) -> bool {
+        match (key, observation) {
+            (EvmKey::Account(address), EvmObservation::Account(seen))
+                if self.sender_of(entry) == Some(*address) =>
+            {
+                let seen = AccountObservation { nonce: NonceFact::Any, ..seen.clone() };
+                EvmObservation::Account(seen).holds(value)
+            }
+            _ => observation.holds(value),
+        }
+    }
+
     fn local<W: View<Self>>(&self, view: W) -> EvmLocal<W> {
         let spec = SpecId::default();
         let context: EvmContext<W> = Context {
@@ -310,6 +329,16 @@ impl EvmStream {
             view.write(location, EvmWrite::Account(AccountWrite { end, ..write }));
         }
         Ok(())
+    }
+
+    /// The sender of an entry that is a transaction.
+    fn sender_of(&self, entry: EntryIndex) -> Option<Address> {
+        let (segment, step) = self.locate(entry);
+        let prepared = self.block(segment);
+        match prepared.steps[step] {
+            Step::Transaction(index) => Some(prepared.block.transactions[index].env().caller),
+            _ => None,
+        }
     }
 
     fn ethereum_fork_at(&self, fork: EthereumHardfork, number: u64) -> bool {

@@ -23,6 +23,7 @@ mod optimistic;
 mod retries;
 mod serial;
 mod strategy;
+mod trace;
 mod view;
 mod vm;
 
@@ -32,6 +33,7 @@ pub use ids::{EntryIndex, Incarnation, LocationId, ReadId};
 pub use optimistic::Optimistic;
 pub use serial::Serial;
 pub use strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy};
+pub use trace::{Needs, Tracer};
 pub use vm::{Change, Interrupt, Scanned, View, Vm};
 
 /// Locations whose table is worth keeping: a rare larger one would hold its memory for ever.

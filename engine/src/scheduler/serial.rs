@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Runs entry after entry on the calling thread: the obvious twin, and the faster one for small blocks.
@@ -76,6 +76,8 @@ struct SerialState<V: Vm> {
     log: Vec<(LocationId, V::Value)>,
     sealed: Vec<SegmentMetrics>,
     submitted_at: Vec<Instant>,
+    /// How long each entry took, if anybody wants to know.
+    entry_times: Option<Vec<Duration>>,
 }
 
 impl<V: Vm> Default for Serial<V> {
@@ -90,12 +92,18 @@ impl<V: Vm> Strategy<V> for Serial<V> {
     }
 
     fn start(&self, vm: Arc<V>, settings: RunSettings) -> Arc<dyn Run<V>> {
+        Arc::new(self.begin(vm, settings))
+    }
+}
+
+impl<V: Vm> Serial<V> {
+    fn begin(&self, vm: Arc<V>, settings: RunSettings) -> SerialRun<V> {
         let pooled = self.locals.lock().pop();
         let mut local = pooled.unwrap_or_else(|| vm.local(SerialView::new()));
         vm.rebind(&mut local);
         let spare = V::view(&mut local).spare.take();
         V::view(&mut local).stream = Some(SerialStream::new(Arc::clone(&vm), settings, spare));
-        Arc::new(SerialRun {
+        SerialRun {
             submitted: AtomicU32::new(0),
             state: Mutex::new(SerialState {
                 local: Some(local),
@@ -106,11 +114,35 @@ impl<V: Vm> Strategy<V> for Serial<V> {
                 log: Vec::new(),
                 sealed: Vec::new(),
                 submitted_at: Vec::new(),
+                entry_times: None,
             }),
             stop: Mutex::new(None),
             locals: Arc::clone(&self.locals),
             vm,
-        })
+        }
+    }
+
+    /// Runs the first `segments` segments of a stream, and tells how long each of their entries took, in order: its
+    /// execution, its commit and its writes. What a segment takes besides (its seal) is left out.
+    ///
+    /// # Errors
+    ///
+    /// Why the run stopped before the end.
+    pub fn entry_times(
+        &self,
+        vm: Arc<V>,
+        settings: RunSettings,
+        segments: u32,
+        memory_per_segment_bytes: usize,
+    ) -> Result<Vec<Duration>, Stop<V>> {
+        let run = Arc::new(self.begin(vm, settings));
+        run.state.lock().entry_times = Some(Vec::new());
+        (0..segments).for_each(|segment| run.submit(segment, memory_per_segment_bytes));
+        run.drive(&|| false);
+        let times = run.state.lock().entry_times.take().unwrap_or_default();
+        let stopped = run.stopped();
+        run.close();
+        stopped.map_or(Ok(times), Err)
     }
 }
 
@@ -170,13 +202,15 @@ impl<V: Vm> Run<V> for SerialRun<V> {
 
 impl<V: Vm> SerialRun<V> {
     fn run_segment(&self, state: &mut SerialState<V>, segment: u32) -> Result<(), Stop<V>> {
-        let SerialState { local, ledger, log, sealed, submitted_at, executions, transactions, .. } = state;
+        let SerialState { local, ledger, log, sealed, submitted_at, entry_times, .. } = state;
+        let (executions, transactions) = (&mut state.executions, &mut state.transactions);
         let Some(local) = local else { panic!("a serial run lost its state to a panic") };
         let began = Instant::now();
         let refused = |refusal| Stop::Refused { segment, refusal };
         let (first, end) = self.vm.entries_of(segment);
         let locations_before = V::view(local).stream().locations.len();
         (*executions, *transactions) = (0, 0);
+        let mut previous = began;
         for index in (first.0..end.0).map(EntryIndex) {
             if let Some(reason) = V::view(local).stream().settings.limits.exceeded() {
                 return Err(Stop::Cancelled(reason));
@@ -195,6 +229,11 @@ impl<V: Vm> SerialRun<V> {
                 Interrupt::Read(error) => refused(self.vm.refuse_read(index, error)),
                 interrupt => V::view(local).stream().stop_of(&interrupt),
             })?;
+            if let Some(times) = entry_times {
+                let now = Instant::now();
+                times.push(now - previous);
+                previous = now;
+            }
         }
         let execute = began.elapsed();
         let stream = V::view(local).stream();

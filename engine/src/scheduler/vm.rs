@@ -77,6 +77,18 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// Whether what was observed still holds of a value.
     fn holds(observation: &Self::Observation, value: &Self::Value) -> bool;
 
+    /// Whether what an entry observed of the location `key` holds of a value, apart from what the entry's place in the
+    /// order tells beforehand: a counter, say, of which the entry itself states how far it is by then.
+    fn holds_but_for_order(
+        &self,
+        _entry: EntryIndex,
+        _key: &Self::Key,
+        observation: &Self::Observation,
+        value: &Self::Value,
+    ) -> bool {
+        Self::holds(observation, value)
+    }
+
     /// A worker's state, around a view through which all its executions read and write.
     fn local<W: View<Self>>(&self, view: W) -> Self::Local<W>;
 

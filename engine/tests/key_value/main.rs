@@ -6,13 +6,14 @@ mod machine;
 
 use citius_engine::{
     WorkerPool,
-    scheduler::{Optimistic, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
+    scheduler::{Optimistic, RunSettings, ScheduleFuzz, Serial, Stop, Strategy, Tracer},
 };
 use fuzz::{Rates, SeededFuzz, cases, first_seed, hash};
 use machine::{Key, Op, Programs, Sealed};
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use std::{
+    collections::BTreeSet,
     num::NonZeroUsize,
     sync::{Arc, Mutex},
 };
@@ -144,4 +145,118 @@ fn a_phantom_in_a_scanned_range_is_caught() {
         let fuzz = Arc::new(SeededFuzz::new(1, rates, vec![(0, 2)], true));
         assert_eq!(run(&programs, &Optimistic::default(), &pool, Some(fuzz)), expected);
     }
+}
+
+/// Executes the entries that `keeps` names; the others do nothing.
+fn only(programs: &Programs, keeps: impl Fn(u32) -> bool) -> Programs {
+    let entries = programs.entries.iter().zip(0..);
+    let entries = entries.map(|(ops, index)| if keeps(index) { ops.clone() } else { Vec::new() }).collect();
+    Programs {
+        base: programs.base.clone(),
+        entries,
+        bounds: programs.bounds.clone(),
+        sealed: Mutex::default(),
+    }
+}
+
+/// What each entry needs, from its segment's entries and from what these need; all of the segments before counts.
+fn closures(programs: &Programs) -> Vec<BTreeSet<u32>> {
+    let vm = Arc::new(only(programs, |_| true));
+    let mut tracer = Tracer::new(Arc::clone(&vm));
+    let mut closures: Vec<BTreeSet<u32>> = Vec::new();
+    for (segment, bounds) in programs.bounds.windows(2).enumerate() {
+        let Ok(needs) = tracer.run_segment(segment as u32) else { break };
+        assert_eq!(needs.len() as u32, bounds[1] - bounds[0]);
+        for (entry, needs) in (bounds[0]..).zip(needs) {
+            assert_eq!(needs.entries, needs.but_for_order, "this machine knows no order beforehand");
+            let mut closure: BTreeSet<u32> = (0..bounds[0]).collect();
+            for needed in needs.entries {
+                assert!((bounds[0]..entry).contains(&needed.0), "{entry} needs {needed}");
+                closure.extend(&closures[needed.0 as usize]);
+                closure.insert(needed.0);
+            }
+            closures.push(closure);
+        }
+    }
+    let sealed = vm.sealed.lock().unwrap().clone();
+    let pool = WorkerPool::unpinned(NonZeroUsize::MIN).unwrap();
+    assert_eq!(sealed, run(programs, &Serial::default(), &pool, None).0, "{programs:#?}");
+    closures
+}
+
+#[test]
+fn an_entry_says_the_same_when_only_what_it_needs_was_done() {
+    let pool = WorkerPool::unpinned(NonZeroUsize::MIN).unwrap();
+    let (mut needed, mut left_out) = (0, 0);
+    for seed in first_seed()..first_seed() + cases(400, 20_000) {
+        let mut programs = programs(seed);
+        // What is known as a bound holds of the whole history, not of any part of it.
+        let is_exact = |op: &Op| !matches!(op, Op::Spend(..) | Op::RefuseIfDivisible(..));
+        programs.entries.iter_mut().for_each(|ops| ops.retain(is_exact));
+        let outputs: Vec<i64> = run(&programs, &Serial::default(), &pool, None)
+            .0
+            .into_iter()
+            .flat_map(|sealed| sealed.outputs)
+            .collect();
+        for (entry, closure) in closures(&programs).iter().enumerate() {
+            needed += closure.len();
+            left_out += entry - closure.len();
+            let alone = only(&programs, |index| index as usize == entry || closure.contains(&index));
+            let sealed = run(&alone, &Serial::default(), &pool, None).0;
+            let output = sealed.into_iter().flat_map(|sealed| sealed.outputs).nth(entry);
+            assert_eq!(
+                output,
+                Some(outputs[entry]),
+                "entry {entry} after {closure:?}; replay with CITIUS_SEED={seed} CITIUS_CASES=1 cargo nextest run -p \
+                 citius-engine --test key_value\n{programs:#?}"
+            );
+        }
+    }
+    assert!(needed > 0 && left_out > 0, "{needed} needed, {left_out} not");
+}
+
+#[test]
+fn a_traced_run_equals_the_serial_one() {
+    for seed in first_seed()..first_seed() + cases(400, 20_000) {
+        closures(&programs(seed));
+    }
+}
+
+#[test]
+fn a_reset_is_needed_of_who_sees_what_it_left() {
+    let (group, child) = (Key::Group(0), Key::Child(0, 1));
+    let needs = |base: &[(Key, i64)], entries: Vec<Vec<Op>>| -> Vec<u32> {
+        let bounds = vec![0, entries.len() as u32];
+        let base = base.iter().copied().collect();
+        let programs = Programs { base, entries, bounds, sealed: Mutex::default() };
+        let mut needs = Tracer::new(Arc::new(programs)).run_segment(0).unwrap();
+        needs.pop().unwrap().entries.iter().map(|entry| entry.0).collect()
+    };
+    let reset = || vec![Op::Reset(0)];
+    let read = || vec![Op::Read(child)];
+    // The group's own value is seen with the child, and the reset wrote that.
+    assert_eq!(needs(&[(child, 4)], vec![read(), reset(), read()]), [1]);
+    assert_eq!(needs(&[(child, 4)], vec![reset(), vec![Op::Write(child)], read()]), [0, 1]);
+    // Of two resets with the same value (an entry that read nothing writes its index) the last that changed something.
+    let rewrite = || vec![Op::Add(group, 3)];
+    assert_eq!(needs(&[(group, 4)], vec![rewrite(), rewrite(), read()]), [0, 1]);
+    assert_eq!(needs(&[(group, 0), (child, 4)], vec![reset(), read()]), [0], "for the child alone");
+}
+
+#[test]
+fn a_scan_needs_who_changed_what_it_shows() {
+    let entries = vec![
+        vec![Op::Write(Key::Plain(3))],
+        vec![Op::Write(Key::Plain(7))],
+        vec![Op::Write(Key::Plain(4))],
+        vec![Op::Delete(Key::Plain(4))],
+        vec![Op::Delete(Key::Plain(5))],
+        vec![Op::Scan(0..6)],
+    ];
+    let base = [(Key::Plain(5), 1)].into();
+    let programs =
+        Programs { base, bounds: vec![0, entries.len() as u32], entries, sealed: Mutex::default() };
+    let needs = Tracer::new(Arc::new(programs)).run_segment(0).unwrap();
+    let last: Vec<u32> = needs.last().unwrap().entries.iter().map(|entry| entry.0).collect();
+    assert_eq!(last, [0, 3, 4], "a key in the range, one that is gone again, one that is gone");
 }

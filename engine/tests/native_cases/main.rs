@@ -10,6 +10,7 @@ mod creation;
 mod delegation;
 mod destruction;
 mod emptiness;
+mod needs;
 #[path = "../common/oracle.rs"]
 mod oracle;
 mod protocol;

@@ -36,4 +36,10 @@ pub(super) struct MeasureArgs {
     /// Execute consecutive blocks as one stream: the next begins while the last still runs
     #[arg(long)]
     pub(super) stream: bool,
+
+    /// Print beside what each block reached what perfect scheduling would: its transactions' serial times, laid out
+    /// over 2, 4, 16 and unlimited lanes so that none begins before those are done from which it learns something; with
+    /// the chains of one sender's transactions, and without. With --stream too these are limits of the single blocks
+    #[arg(long)]
+    pub(super) limits: bool,
 }

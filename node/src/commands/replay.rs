@@ -35,6 +35,7 @@ Examples:
   citius replay blocks/ --strategy optimistic --threads 8
   citius replay blocks/7279999 blocks/7280000 --stream --out results/
   citius replay blocks/ --chain my-genesis.json
+  citius replay blocks/ --limits                    What scheduling leaves on the table
 
 A block's folder holds block.json, pre_state.json, block_hashes.json and, to compare with,
 expected.json, each plain or zstd-compressed (.json.zst).

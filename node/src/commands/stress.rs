@@ -26,6 +26,7 @@ Examples:
   citius stress --kind transfers-chain --kind mint-rush --threads 4 --repeat 9
   citius stress --kind mainnet-like --blocks 20     Blocks like recorded ones
   citius stress --kind erc20 --blocks 10 --stream --json stream.json
+  citius stress --limits                            What scheduling leaves on the table
 
 Exit codes: 0 all results match, 1 some do not, 2 bad input or usage.";
 

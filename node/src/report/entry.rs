@@ -1,10 +1,10 @@
-use crate::{contest::BlockContest, execution::Case};
+use crate::{contest::BlockContest, execution::Case, limits::Limits};
 use citius_engine::{BlockError, BlockMetrics, ExecutionError};
 use serde::Serialize;
 
 /// One block's line in a report. Times are nanoseconds: medians of interleaved runs, from decoded transactions with
 /// known senders to finished receipts, bloom and merged change set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entry {
     /// The block's name: its folder's, or that of its workload and its number.
     pub dir: String,
@@ -54,6 +54,8 @@ pub struct Entry {
     pub error: Option<String>,
     /// The index of the transaction at fault, from 0.
     pub error_tx: Option<u64>,
+    /// What perfect scheduling would make of the block, if that was asked for and the block was executed.
+    pub limits: Option<Limits>,
 }
 
 /// What tells one workload from another.
@@ -103,6 +105,7 @@ impl Entry {
             record_note: None,
             error: error.map(error_text),
             error_tx: error.and_then(error_transaction),
+            limits: block.limits,
         }
     }
 
@@ -183,6 +186,7 @@ pub(super) mod tests {
             record_note: None,
             error: None,
             error_tx: None,
+            limits: None,
         }
     }
 

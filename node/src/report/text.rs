@@ -1,4 +1,4 @@
-use super::{Entry, StreamEntry, Total, table::Table};
+use super::{Entry, StreamEntry, Total, limits, table::Table};
 use std::fmt::Write;
 
 /// What a report's lines are about.
@@ -42,7 +42,10 @@ pub fn text(subject: Subject, entries: &[Entry], streams: &[StreamEntry], total:
             ratio(speedup),
         );
     }
-    text + &sums(subject, total) + &large_blocks(subject, entries)
+    let large = large_blocks(subject, entries);
+    text.push_str(&sums(subject, total));
+    text.push_str(&large.as_ref().map(large_sums).unwrap_or_default());
+    text + &limits::text(entries, total, large.as_ref())
 }
 
 /// Gas and transactions from which on a block's work, not its overhead, makes its time.
@@ -50,13 +53,14 @@ const LARGE_GAS_MIN: u64 = 4_000_000;
 const LARGE_TXS_MIN: u64 = 30;
 
 /// What the large blocks among others come to, by which engines are compared.
-fn large_blocks(subject: Subject, entries: &[Entry]) -> String {
+fn large_blocks(subject: Subject, entries: &[Entry]) -> Option<Total> {
     let is_large = |entry: &&Entry| entry.gas >= LARGE_GAS_MIN && entry.txs >= LARGE_TXS_MIN;
     let large: Vec<Entry> = entries.iter().filter(is_large).cloned().collect();
-    if subject == Subject::Workload || large.is_empty() || large.len() == entries.len() {
-        return String::new();
-    }
-    let total = Total::of(&large);
+    let tells_more = subject == Subject::Block && !large.is_empty() && large.len() < entries.len();
+    tells_more.then(|| Total::of(&large))
+}
+
+fn large_sums(total: &Total) -> String {
     format!(
         "of at least {} Mgas and {LARGE_TXS_MIN} transactions: {} blocks, serial {} ms, parallel {} ms, CacheDB {} ms, CPU {} ms \
          serial, {} ms parallel, speed-up {} over serial ({} geometric mean), {} over CacheDB\n",
@@ -199,7 +203,7 @@ fn speedup(serial_ns: u64, parallel_ns: u64) -> Option<f64> {
     (parallel_ns > 0).then(|| serial_ns as f64 / parallel_ns as f64)
 }
 
-fn ratio(ratio: Option<f64>) -> String {
+pub(super) fn ratio(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}x"))
 }
 
@@ -231,9 +235,10 @@ mod tests {
         let large = |dir, gas, txs| Entry { gas, txs, ..entry(dir, 4_000_000, 2_000_000, 6_000_000) };
         let some =
             [large("a", LARGE_GAS_MIN, 30), large("b", LARGE_GAS_MIN - 1, 30), large("c", LARGE_GAS_MIN, 29)];
-        let line = large_blocks(Subject::Block, &some);
+        let line = large_sums(&large_blocks(Subject::Block, &some).unwrap());
         assert!(line.contains("30 transactions: 1 blocks") && line.contains("3.00x over CacheDB"), "{line}");
-        assert_eq!(large_blocks(Subject::Workload, &some) + &large_blocks(Subject::Block, &some[..1]), "");
+        assert_eq!(large_blocks(Subject::Workload, &some), None);
+        assert_eq!(large_blocks(Subject::Block, &some[..1]), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use super::Entry;
+use super::{Entry, LimitsTotal};
 use serde::Serialize;
 
 /// What a report's entries come to. Rates and speed-ups are of blocks that were executed.
@@ -23,6 +23,8 @@ pub struct Total {
     pub speedup_geomean: Option<f64>,
     /// The block with the lowest speed-up over serial.
     pub worst: Option<Worst>,
+    /// What perfect scheduling would make of the entries that were asked.
+    pub limits: Option<LimitsTotal>,
     /// Whether every entry matches.
     pub matches: bool,
 }
@@ -110,6 +112,7 @@ impl Total {
             speedup_over_faster: compared.speedup_over(compared.serial_ns.min(compared.cachedb_ns)),
             speedup_geomean: (!speedups.is_empty()).then(|| (logs / speedups.len() as f64).exp()),
             worst: worst.map(|(entry, speedup)| Worst { dir: entry.dir.clone(), speedup: *speedup }),
+            limits: LimitsTotal::of(entries),
             matches: entries.iter().all(|entry| entry.matches),
         }
     }
