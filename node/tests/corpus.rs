@@ -46,14 +46,15 @@ fn every_block_matches_its_record() {
     }
 }
 
-/// Sender and gas used of each transaction, of the blocks that [`BlockShape::MAINNET`] is the median of.
-fn of_mainnet_shape(recorded: &RecordedBlock) -> Option<BlockShape> {
+/// The shape of a block that [`BlockShape::MAINNET`] takes the median of.
+fn shape(recorded: &RecordedBlock) -> Option<BlockShape> {
+    let header = &recorded.header;
+    if !BlockShape::counts_for_mainnet(header.number, recorded.transactions.len(), header.gas_used) {
+        return None;
+    }
     let receipts = &recorded.expected.as_ref()?.receipts;
     let pairs = recorded.transactions.iter().zip(receipts);
-    let transactions: Vec<_> = pairs.map(|(tx, receipt)| (tx.from, receipt.gas_used)).collect();
-    let is_large = transactions.len() >= BlockShape::MAINNET_TRANSACTIONS_MIN
-        && recorded.header.gas_used >= BlockShape::MAINNET_GAS_MIN;
-    if is_large && recorded.header.number != 23_879_620 { BlockShape::of(&transactions) } else { None }
+    BlockShape::of(&pairs.map(|(tx, receipt)| (tx.from, receipt.gas_used)).collect::<Vec<_>>())
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn the_shape_of_mainnet_like_workloads_is_that_of_the_recorded_blocks() {
     let Some(corpus) = corpus() else { return };
     let folders = block_folders(&[corpus]).unwrap();
     let blocks = folders.iter().map(|folder| RecordedBlock::load(folder).unwrap());
-    let shapes: Vec<_> = blocks.filter_map(|block| of_mainnet_shape(&block)).collect();
+    let shapes: Vec<_> = blocks.filter_map(|block| shape(&block)).collect();
     if shapes.len() != BlockShape::MAINNET_BLOCKS {
         let blocks = shapes.len();
         let skipped = format!("SKIPPED: CITIUS_CORPUS holds other blocks ({blocks} of the kind)\n");

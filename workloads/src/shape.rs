@@ -26,9 +26,7 @@ pub struct BlockShape {
 
 impl BlockShape {
     /// Median of each field by itself over [`MAINNET_BLOCKS`](Self::MAINNET_BLOCKS) recorded blocks of the main
-    /// network, 2179522 to 25229957: those of at least
-    /// [`MAINNET_TRANSACTIONS_MIN`](Self::MAINNET_TRANSACTIONS_MIN) transactions and
-    /// [`MAINNET_GAS_MIN`](Self::MAINNET_GAS_MIN) gas, but without 23879620, which precompiles dominate.
+    /// network, 2179522 to 25229957: those that [count](Self::counts_for_mainnet).
     ///
     /// As each is a median by itself, they need not fit together: the median block uses 11.6 Mgas.
     pub const MAINNET: Self = Self {
@@ -44,11 +42,12 @@ impl BlockShape {
     /// How many blocks [`MAINNET`](Self::MAINNET) is the median of.
     pub const MAINNET_BLOCKS: usize = 54;
 
-    /// Fewer transactions than this make no block for [`MAINNET`](Self::MAINNET).
-    pub const MAINNET_TRANSACTIONS_MIN: usize = 30;
-
-    /// Less gas than this makes no block for [`MAINNET`](Self::MAINNET).
-    pub const MAINNET_GAS_MIN: u64 = 4_000_000;
+    /// Whether a recorded block counts for [`MAINNET`](Self::MAINNET): one of at least 30 transactions and 4,000,000
+    /// gas, but not 23879620, which precompiles dominate.
+    #[must_use]
+    pub const fn counts_for_mainnet(number: u64, transactions: usize, gas: u64) -> bool {
+        transactions >= 30 && gas >= 4_000_000 && number != 23_879_620
+    }
 
     /// The shape of a block, given each transaction's sender and gas used; `None` if nothing uses gas.
     #[must_use]
