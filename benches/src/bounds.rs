@@ -135,3 +135,33 @@ impl fmt::Display for BoundsSummary {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use citius_node::limits::Bounds;
+
+    fn limits(makespan_ns: u64) -> Limits {
+        let bounds = Bounds { entries_ns: 100, makespans_ns: [makespan_ns; LANES.len()] };
+        Limits {
+            entries_ns: 100,
+            with_sender_chains: bounds,
+            without_sender_chains: Bounds { makespans_ns: [1; LANES.len()], ..bounds },
+            heaviest_share: 0.0,
+            heaviest_gas_share: 0.0,
+            longest_chain: 0,
+            longest_sender_chain: 0,
+        }
+    }
+
+    #[test]
+    fn a_summary_is_of_speed_ups_with_sender_chains() {
+        // Speed-ups of 1, 2 and 4, out of order.
+        let summary = BoundsSummary::of(&[25, 100, 50].map(limits)).unwrap();
+        assert_eq!(summary.medians.0, [2.0; LANES.len()]);
+        assert!((summary.geomeans.0[0] - 2.0).abs() < 1e-9);
+        let summary = BoundsSummary::of(&[25, 100, 20].map(limits)).unwrap();
+        assert_eq!(summary.medians.0, [4.0; LANES.len()]);
+        assert!(BoundsSummary::of(&[]).is_none());
+    }
+}

@@ -7,7 +7,7 @@ use rand_chacha::{
 /// What the weights of ranks are a fraction of: large, so that rounding does not show.
 const RANK_SCALE: u64 = 1 << 32;
 /// How flat ranks are: the higher, the less the first ones stand out.
-const RANK_SHIFT: u64 = 6;
+const RANK_SHIFT: u64 = 5;
 
 /// Everything random in a workload: [ChaCha8](https://cr.yp.to/chacha.html) keyed by the hash of the seed.
 ///
@@ -42,7 +42,7 @@ impl Dice {
         least + self.below(most - least + 1)
     }
 
-    /// A rank below `count`, with a weight of `1 / (rank + 6)`
+    /// A rank below `count`, with a weight of `1 / (rank + 5)`
     /// ([Zipf–Mandelbrot law](https://en.wikipedia.org/wiki/Zipf–Mandelbrot_law)).
     pub(crate) fn rank(&mut self, count: u32) -> u32 {
         let weight = |rank: u32| RANK_SCALE / (u64::from(rank) + RANK_SHIFT);
@@ -96,8 +96,8 @@ mod tests {
         let mut dice = Dice::new(3);
         let mut counts = [0_i32; 3];
         (0..10_700).for_each(|_| counts[dice.rank(3) as usize] += 1);
-        // 1/6, 1/7 and 1/8 of 73/168.
-        for (count, expected) in counts.into_iter().zip([4_104, 3_518, 3_078]) {
+        // 1/5, 1/6 and 1/7 of 107/210.
+        for (count, expected) in counts.into_iter().zip([4_200, 3_500, 3_000]) {
             assert!((count - expected).abs() < 150, "{counts:?}");
         }
     }

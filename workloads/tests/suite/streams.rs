@@ -44,7 +44,7 @@ fn workloads_are_the_recorded_ones() {
         ("amm-pairs", "8f15a53f"),
         ("amm-clusters", "9e8a2e0b"),
         ("mint-rush", "2d1f03c8"),
-        ("mainnet-like", "7d59a0c3"),
+        ("mainnet-like", "0b9099fd"),
     ];
     let now = WorkloadKind::ALL.map(|kind| {
         let spec = WorkloadSpec {

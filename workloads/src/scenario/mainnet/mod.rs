@@ -8,6 +8,7 @@ use super::{Draft, Scenario, market, mint, token, transfers};
 use crate::{WorkloadSpec, dice::Dice, genesis::Genesis};
 use alloy_primitives::Address;
 use cast::Cast;
+use heavy::{Deck, Sort};
 use mix::Mix;
 
 /// A token transfer to somebody who has held the token.
@@ -28,8 +29,9 @@ const LONG_HOPS_MIN: u32 = 5;
 /// A run is the transactions that one account sends in this block; they stand next to each other, as in recorded
 /// blocks, where seven of eight transactions of the longest chain follow the one before directly.
 ///
-/// Heavy transactions stand last. Recorded ones stand anywhere, but then so do blocks that hardly gain from a second
-/// lane; here every block loses a little to its end, and the bounds meet in the middle.
+/// Heavy transactions stand last. Recorded ones stand anywhere, and most recorded blocks can be spread over two lanes
+/// all but perfectly, while some hardly can at all. Here every block loses a little to its end, which comes to the
+/// same in the mean.
 #[derive(Debug)]
 pub(crate) struct MainnetLike {
     cast: Cast,
@@ -41,6 +43,7 @@ pub(crate) struct MainnetLike {
     bots: u32,
     operators: u32,
     newcomers: u32,
+    deck: Deck,
 }
 
 impl MainnetLike {
@@ -53,6 +56,7 @@ impl MainnetLike {
             bots: 0,
             operators: 0,
             newcomers: 0,
+            deck: Deck::default(),
         }
     }
 
@@ -107,12 +111,11 @@ impl MainnetLike {
         }
     }
 
-    /// Two times of three a proof, else an airdrop.
     fn heavy(&mut self, dice: &mut Dice) -> Draft {
         self.operators = self.operators.wrapping_add(1);
         let from = self.cast.operator(self.operators);
-        let gas = heavy::gas(dice);
-        if dice.below(3) > 0 {
+        let (sort, gas) = self.deck.deal(dice);
+        if sort == Sort::Proof {
             return heavy::prove(from, self.cast.any_prover(dice), gas, dice);
         }
         let recipients: Vec<_> = (0..heavy::recipients(gas)).map(|_| self.newcomer()).collect();
