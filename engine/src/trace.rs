@@ -29,8 +29,8 @@ pub struct EntryTrace {
     /// The earlier entries of this block without which the entry would have learnt something else, ascending. What
     /// only these need is not listed.
     pub needs: Vec<usize>,
-    /// Those of them that are needed even if nobody looks at whether the nonce of the transaction's sender is the one
-    /// that the transaction states: what remains when the chains of one sender's transactions are dissolved.
+    /// The same if nobody looks at whether the nonce of the transaction's sender is the one that the transaction states:
+    /// what remains when the chains of one sender's transactions are dissolved.
     pub needs_but_for_nonce: Vec<usize>,
 }
 

@@ -8,7 +8,7 @@ use citius_engine::{
 };
 use citius_node::recorded::{RecordedBlock, block_folders};
 use citius_state::StateReader;
-use common::{Fixture, citius, corpus, read, replay};
+use common::{ETHER, Fixture, MINER, NUMBER, Wallet, citius, corpus, read, replay};
 use revm::context::result::InvalidTransaction;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, env, num::NonZeroUsize, sync::Arc};
@@ -102,7 +102,8 @@ fn a_refused_block_has_no_limits() {
     let folder = tempfile::tempdir().unwrap();
     Fixture::valid().write(&folder.path().join("valid"), false);
     Fixture::with_nonce_gap().write(&folder.path().join("gap"), false);
-    let (_, report) = replay(&[folder.path().to_str().unwrap(), "--limits"]);
+    let (code, report) = replay(&[folder.path().to_str().unwrap(), "--limits"]);
+    assert_eq!(code, 0, "{report:#}");
     let blocks = report["blocks"].as_array().unwrap();
     let of = |dir: &str| &blocks.iter().find(|block| block["dir"] == json!(dir)).unwrap()["limits"];
     assert_eq!(of("gap"), &Value::Null);
@@ -112,6 +113,24 @@ fn a_refused_block_has_no_limits() {
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().rfind(|line| line.starts_with("gap ")).unwrap();
     assert!(line.split_whitespace().skip(2).all(|cell| cell == "-"), "{text}");
+}
+
+#[test]
+fn blocks_before_a_refused_one_of_their_stream_have_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Fixture::valid();
+    // Its nonce is used.
+    let bob = Wallet::new(2);
+    let again = [(bob, bob.transfer(0, MINER, 1))];
+    let second = Fixture::new(NUMBER + 1, first.hash(), &again, &[(bob.address(), ETHER, 0)]);
+    for (fixture, name) in [&first, &second].into_iter().zip(["a", "b"]) {
+        fixture.write(&folder.path().join(name), false);
+    }
+    let (code, report) = replay(&[folder.path().to_str().unwrap(), "--stream", "--limits"]);
+    let [first, second] = &report["blocks"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    assert_eq!((code, report["streams"].as_array().unwrap().len()), (0, 1), "{report:#}");
+    assert!(second["error"].is_string() && second["limits"].is_null(), "{report:#}");
+    check(&first["limits"]);
 }
 
 #[test]

@@ -34,8 +34,7 @@ pub struct Tracer<V: Vm> {
 pub struct Needs {
     /// The entries without whose writes something that the entry learnt would not hold.
     pub entries: Vec<EntryIndex>,
-    /// Those of them that count where what the order of entries tells beforehand is not looked at
-    /// ([`Vm::holds_but_for_order`]).
+    /// The same where what the order of entries tells beforehand is not looked at ([`Vm::holds_but_for_order`]).
     pub but_for_order: Vec<EntryIndex>,
 }
 

@@ -179,6 +179,16 @@ fn who_asks_a_destroyed_contract_needs_who_destroyed_it() {
 }
 
 #[test]
+fn a_factorys_nonce_is_no_matter_of_senders() {
+    let creates = Code::new().push(0).push(0).push(0).ops(&[op::CREATE, op::POP]).bytes();
+    let case = Case::new(SpecId::CANCUN)
+        .with_contract(FACTORY, 0, creates)
+        .with(call(ALICE, 0, FACTORY))
+        .with(call(BOB, 0, FACTORY));
+    assert_eq!(needs(&case), [both(&[]), both(&[0])]);
+}
+
+#[test]
 fn entries_of_an_earlier_block_count_as_done() {
     let case = Case::new(SpecId::SHANGHAI).with_contract(BOX, 0, counter());
     let block = |number: u64, nonce: u64| {
