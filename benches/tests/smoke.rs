@@ -48,6 +48,17 @@ fn bounds_of_generated_blocks_are_possible() {
     check_bounds(&BoundsBench::mainnet_like(Size::Smoke));
 }
 
+/// Bounds are of times, and times differ; who needs whom does not.
+#[test]
+fn transactions_need_one_another_as_recorded_ones_do() {
+    const RECORDED_MEDIAN: usize = 12;
+    let limits = BoundsBench::mainnet_like(Size::Canonical).run().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let mut chains: Vec<usize> = limits.iter().map(|limits| limits.longest_chain).collect();
+    chains.sort_unstable();
+    let median = chains[chains.len() / 2];
+    assert!(median.abs_diff(RECORDED_MEDIAN) * 5 <= RECORDED_MEDIAN, "{chains:?}");
+}
+
 #[test]
 fn bounds_of_recorded_blocks_are_possible() {
     match BoundsBench::recorded(Size::Smoke).unwrap() {
