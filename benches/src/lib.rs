@@ -3,6 +3,7 @@
 //! | bench | measures |
 //! |---|---|
 //! | `blocks` | whole blocks: the engine's two strategies and plain revm over a `CacheDB` ([`blocks`]) |
+//! | `bounds` | nothing, but computes how far perfect scheduling could spread `mainnet-like` blocks ([`bounds`]) |
 //! | `parts` | the scheduler with a machine that does next to nothing; the recovery of senders ([`parts`]) |
 //!
 //! ```text
@@ -20,6 +21,7 @@
 //! strategies `citius stress` and `citius replay` interleave them.
 
 pub mod blocks;
+pub mod bounds;
 pub mod parts;
 
 use std::{env, num::NonZeroUsize, process::Command, thread};

@@ -3,6 +3,7 @@
 use citius_benches::{
     Size,
     blocks::{self, BlockBench, Runner},
+    bounds::{BoundsBench, BoundsSummary},
     parts::{Scheduling, SchedulingBench, SendersBench, Shape},
 };
 use std::io::{Write, stderr};
@@ -26,6 +27,42 @@ fn a_recorded_block_gives_the_same_by_every_runner() {
     match blocks::recorded(Size::Smoke).unwrap() {
         Some(benches) => benches.iter().for_each(check),
         // Not through the macro, whose output of a passing test is swallowed.
+        None => stderr().write_all(b"SKIPPED: CITIUS_CORPUS is not set\n").unwrap(),
+    }
+}
+
+/// What holds of any bounds, on however slow a machine.
+fn check_bounds(bench: &BoundsBench) {
+    let limits = bench.run().unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert!(!limits.is_empty(), "{}", bench.name());
+    let BoundsSummary { medians, geomeans } = BoundsSummary::of(&limits).unwrap();
+    for bounds in [medians, geomeans] {
+        for (bound, most) in bounds.0.into_iter().zip([2.0, 4.0, 16.0, f64::INFINITY]) {
+            assert!(bound >= 1.0 && bound <= most.min(bounds.0[3]) + 1e-9, "{}: {bounds:?}", bench.name());
+        }
+    }
+}
+
+#[test]
+fn bounds_of_generated_blocks_are_possible() {
+    check_bounds(&BoundsBench::mainnet_like(Size::Smoke));
+}
+
+/// Bounds are of times, and times differ; who needs whom does not.
+#[test]
+fn transactions_need_one_another_as_recorded_ones_do() {
+    const RECORDED_MEDIAN: usize = 12;
+    let limits = BoundsBench::mainnet_like(Size::Canonical).run().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let mut chains: Vec<usize> = limits.iter().map(|limits| limits.longest_chain).collect();
+    chains.sort_unstable();
+    let median = chains[chains.len() / 2];
+    assert!(median.abs_diff(RECORDED_MEDIAN) * 5 <= RECORDED_MEDIAN, "{chains:?}");
+}
+
+#[test]
+fn bounds_of_recorded_blocks_are_possible() {
+    match BoundsBench::recorded(Size::Smoke).unwrap() {
+        Some(bench) => check_bounds(&bench),
         None => stderr().write_all(b"SKIPPED: CITIUS_CORPUS is not set\n").unwrap(),
     }
 }

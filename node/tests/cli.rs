@@ -68,6 +68,25 @@ fn stress_runs_blocks_as_one_stream() {
 }
 
 #[test]
+fn what_a_kind_does_not_have_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let json_file = folder.path().join("report.json");
+    let mut arguments = vec!["stress", "--kind", "mainnet-like", "--kind", "erc20", "--transactions", "10"];
+    arguments.extend(["--conflict-percent", "20", "--clusters", "3", "--repeat", "1"]);
+    arguments.extend(["--json", json_file.to_str().unwrap()]);
+    let output = citius(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = read(&json_file);
+    let names = [0, 1].map(|index| report["workloads"][index]["name"].as_str().unwrap());
+    let expected = [
+        "mainnet-like/tx=10/accounts=20/blocks=1/seed=1",
+        "erc20/tx=10/accounts=20/blocks=1/conflict=20/seed=1",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(report["workloads"][0]["matches"], json!(true));
+}
+
+#[test]
 fn one_block_is_a_stream_of_one() {
     let folder = tempfile::tempdir().unwrap();
     let json_file = folder.path().join("report.json");

@@ -4,6 +4,7 @@ mod common;
 
 use citius_engine::chain::ChainSpec;
 use citius_node::recorded::{RecordedBlock, block_folders};
+use citius_workloads::BlockShape;
 use common::{citius, corpus, read, replay};
 use serde_json::json;
 use std::{
@@ -42,6 +43,35 @@ fn every_block_matches_its_record() {
         }
         assert_eq!(code, 0);
         assert!(!blocks.is_empty());
+    }
+}
+
+/// The shape of a block that [`BlockShape::MAINNET`] takes the median of.
+fn shape(recorded: &RecordedBlock) -> Option<BlockShape> {
+    let header = &recorded.header;
+    if !BlockShape::counts_for_mainnet(header.number, recorded.transactions.len(), header.gas_used) {
+        return None;
+    }
+    let receipts = &recorded.expected.as_ref()?.receipts;
+    let pairs = recorded.transactions.iter().zip(receipts);
+    BlockShape::of(&pairs.map(|(tx, receipt)| (tx.from, receipt.gas_used)).collect::<Vec<_>>())
+}
+
+#[test]
+fn the_shape_of_mainnet_like_workloads_is_that_of_the_recorded_blocks() {
+    let Some(corpus) = corpus() else { return };
+    let folders = block_folders(&[corpus]).unwrap();
+    let blocks: Vec<_> = folders.iter().map(|folder| RecordedBlock::load(folder).unwrap()).collect();
+    // The first and the last of those that count.
+    let holds = |number| blocks.iter().any(|block| block.header.number == number);
+    if !holds(2_179_522) || !holds(25_229_957) {
+        return stderr().write_all(b"SKIPPED: CITIUS_CORPUS holds other blocks\n").unwrap();
+    }
+    let shapes: Vec<_> = blocks.iter().filter_map(shape).collect();
+    assert_eq!(shapes.len(), BlockShape::MAINNET_BLOCKS);
+    let now = BlockShape::median(&shapes).unwrap();
+    for ((name, now), (_, constant)) in now.fields().into_iter().zip(BlockShape::MAINNET.fields()) {
+        assert!((now / constant - 1.0).abs() < 0.001, "{name}: {now}, the constant is {constant}");
     }
 }
 

@@ -19,6 +19,16 @@ pub(crate) enum Role {
     Router = 6,
     /// A mint sale.
     Sale = 7,
+    /// An account that nobody has paid before.
+    Newcomer = 8,
+    /// A trader that sends several swaps in a row.
+    Bot = 9,
+    /// An account that sends heavy transactions: airdrops, proofs.
+    Operator = 10,
+    /// The contract that pays many holders at once.
+    Disperser = 11,
+    /// A contract that computes more than it stores.
+    Prover = 12,
 }
 
 /// Gives every participant an address: the hash of seed, role and number.

@@ -61,6 +61,10 @@ pub(crate) static PAIR: LazyLock<Artifact> = artifact!("Pair");
 pub(crate) static ROUTER: LazyLock<Artifact> = artifact!("Router");
 /// The mint sale.
 pub(crate) static MINT_SALE: LazyLock<Artifact> = artifact!("MintSale");
+/// The contract that pays many holders at once.
+pub(crate) static DISPERSER: LazyLock<Artifact> = artifact!("Disperser");
+/// The contract that computes more than it stores.
+pub(crate) static PROVER: LazyLock<Artifact> = artifact!("Prover");
 
 impl Artifact {
     fn read(json: &str) -> Self {
@@ -86,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_artifact_has_code_and_the_selectors_of_its_signatures() {
-        for artifact in [&TOKEN, &PAIR, &ROUTER, &MINT_SALE] {
+        for artifact in [&TOKEN, &PAIR, &ROUTER, &MINT_SALE, &DISPERSER, &PROVER] {
             assert!(!artifact.runtime.is_empty(), "{}", artifact.contract);
             assert!(!artifact.selectors.is_empty(), "{}", artifact.contract);
             for signature in artifact.selectors.keys() {

@@ -4,6 +4,11 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
+/// What the weights of ranks are a fraction of: large, so that rounding does not show.
+const RANK_SCALE: u64 = 1 << 32;
+/// How flat ranks are: the higher, the less the first ones stand out.
+const RANK_SHIFT: u64 = 5;
+
 /// Everything random in a workload: [ChaCha8](https://cr.yp.to/chacha.html) keyed by the hash of the seed.
 ///
 /// The few distributions are written out here: those of the `rand` crate may change between its versions, and
@@ -32,6 +37,32 @@ impl Dice {
         self.below(2) == 0
     }
 
+    /// A number from `least` to `most`, both included.
+    pub(crate) fn within(&mut self, least: u64, most: u64) -> u64 {
+        least + self.below(most - least + 1)
+    }
+
+    /// A rank below `count`, with a weight of `1 / (rank + 5)`
+    /// ([Zipf–Mandelbrot law](https://en.wikipedia.org/wiki/Zipf–Mandelbrot_law)).
+    pub(crate) fn rank(&mut self, count: u32) -> u32 {
+        let weight = |rank: u32| RANK_SCALE / (u64::from(rank) + RANK_SHIFT);
+        let mut left = self.below((0..count).map(weight).sum());
+        for rank in 0..count {
+            match left.checked_sub(weight(rank)) {
+                Some(rest) => left = rest,
+                None => return rank,
+            }
+        }
+        unreachable!("{left} is left after all weights")
+    }
+
+    /// So many thousandths of `count`, rounded up or down by chance, so that they are right on average.
+    pub(crate) fn portion(&mut self, count: usize, per_mille: u64) -> usize {
+        let thousandths = count as u64 * per_mille;
+        let rounds_up = self.below(1_000) < thousandths % 1_000;
+        (thousandths / 1_000) as usize + usize::from(rounds_up)
+    }
+
     pub(crate) fn word(&mut self) -> B256 {
         let mut word = B256::ZERO;
         self.0.fill_bytes(word.as_mut_slice());
@@ -58,6 +89,26 @@ mod tests {
         dice.shuffle_front(&mut items, 6);
         let throws = [dice.below(1_000), dice.below(u64::MAX), dice.below(2)];
         assert_eq!((items, throws), ([5, 3, 2, 4, 0, 1], [79, 3_675_353_242_285_630_040, 1]));
+    }
+
+    #[test]
+    fn ranks_weigh_what_they_should() {
+        let mut dice = Dice::new(3);
+        let mut counts = [0_i32; 3];
+        (0..10_700).for_each(|_| counts[dice.rank(3) as usize] += 1);
+        // 1/5, 1/6 and 1/7 of 107/210.
+        for (count, expected) in counts.into_iter().zip([4_200, 3_500, 3_000]) {
+            assert!((count - expected).abs() < 150, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn portions_are_right_on_average_and_never_off_by_one() {
+        let mut dice = Dice::new(4);
+        let portions: Vec<usize> = (0..1_000).map(|_| dice.portion(150, 15)).collect();
+        assert!(portions.iter().all(|portion| [2, 3].contains(portion)));
+        let sum: usize = portions.iter().sum();
+        assert!((2_200..2_300).contains(&sum), "{sum}");
     }
 
     #[test]

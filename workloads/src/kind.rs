@@ -20,11 +20,14 @@ pub enum WorkloadKind {
     AmmClusters,
     /// Mints; the conflicting ones buy from one sale.
     MintRush,
+    /// Payments, token transfers, swaps, mints and heavy transactions, mixed as in recorded blocks of the main
+    /// network ([`BlockShape::MAINNET`](crate::BlockShape::MAINNET)), and in conflict as often as there.
+    MainnetLike,
 }
 
 impl WorkloadKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TransfersIndependent,
         Self::TransfersOneToMany,
         Self::TransfersManyToOne,
@@ -33,6 +36,7 @@ impl WorkloadKind {
         Self::AmmPairs,
         Self::AmmClusters,
         Self::MintRush,
+        Self::MainnetLike,
     ];
 
     /// The kind's name on command lines and in reports.
@@ -47,7 +51,14 @@ impl WorkloadKind {
             Self::AmmPairs => "amm-pairs",
             Self::AmmClusters => "amm-clusters",
             Self::MintRush => "mint-rush",
+            Self::MainnetLike => "mainnet-like",
         }
+    }
+
+    /// Whether the share of conflicting transactions can be chosen.
+    #[must_use]
+    pub const fn has_conflict_percent(self) -> bool {
+        !matches!(self, Self::MainnetLike)
     }
 
     /// Whether all transactions are plain transfers of ether (21,000 gas each).

@@ -16,8 +16,10 @@
 //! | `amm-pairs`             | a swap in a pair of its own            | swaps in one pair                           |
 //! | `amm-clusters`          | a swap through two pairs of its own    | swaps through the two pairs of its cluster  |
 //! | `mint-rush`             | a mint from a sale of its own          | mints from one sale                         |
+//! | `mainnet-like`          | any of the above, or a heavy one       | runs of one sender, swaps in hot pairs      |
 //!
-//! [`WorkloadSpec::conflict_percent`] says how many of a block's transactions conflict. Contracts are compiled from
+//! [`WorkloadSpec::conflict_percent`] says how many of a block's transactions conflict; but `mainnet-like` has the
+//! shape of recorded blocks ([`BlockShape::MAINNET`]), conflicts included. Contracts are compiled from
 //! `contracts/*.sol`; the genesis state holds their code and filled storage, so no block deploys anything.
 //!
 //! ```
@@ -42,11 +44,13 @@ mod headers;
 mod kind;
 mod plan;
 mod scenario;
+mod shape;
 mod spec;
 mod workload;
 
 pub use error::WorkloadError;
 pub use headers::{BASE_FEE_WEI, BENEFICIARY, CHAIN_ID};
 pub use kind::WorkloadKind;
+pub use shape::BlockShape;
 pub use spec::{WorkloadSpec, standard_suite};
 pub use workload::{Workload, generate};

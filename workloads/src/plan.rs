@@ -15,7 +15,7 @@ pub(crate) struct Placement {
     pub(crate) is_conflicting: bool,
 }
 
-/// Deals participants out to the transactions of a block, the same way for every kind of workload.
+/// Deals participants out to the transactions of a block, the same way for every kind that draws them one by one.
 ///
 /// Sender `i` and lane `i` belong to cluster `i % clusters`, so every cluster gets at least as many senders as
 /// lanes when there are at least as many accounts as transactions.

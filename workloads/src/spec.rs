@@ -14,8 +14,8 @@ pub struct WorkloadSpec {
     ///
     /// With fewer accounts than transactions, accounts send several in one block; these depend on each other
     /// through the nonce, in addition to the conflicts asked for. The conflicting transactions of
-    /// `transfers-one-to-many` and `transfers-chain`, and half of those of `transfers-independent`, have senders
-    /// of their own.
+    /// `transfers-one-to-many` and `transfers-chain`, half of those of `transfers-independent`, and the wallets,
+    /// bots and operators of `mainnet-like` are senders of their own.
     pub accounts: u32,
     /// Consecutive blocks, 1 to 10,000.
     pub blocks: u32,
@@ -24,6 +24,8 @@ pub struct WorkloadSpec {
     /// At 0 no two transactions of a block write the same balance, nonce or slot, the fee recipient's balance
     /// aside (given at least as many accounts as transactions). At 100 all of them write a common location;
     /// with two exceptions: in `amm-clusters` all those of one cluster do, in `transfers-chain` neighbours do.
+    ///
+    /// Exactly 0 for `mainnet-like`, whose conflicts come from its runs of one sender and its hot pairs.
     pub conflict_percent: u8,
     /// Chooses everything that is random: addresses, order, partners, amounts.
     pub seed: u64,
@@ -37,16 +39,21 @@ impl WorkloadSpec {
     const BLOCKS_MAX: u32 = 10_000;
 
     /// One block of the kind at a customary size: 10,000 native transfers, 2,000 token transfers, 1,000 swaps or
-    /// mints, with twice as many accounts. Kinds named after a conflict are all conflict, the others have none.
+    /// mints, 160 transactions as on the main network; with twice as many accounts. Kinds named after a conflict
+    /// are all conflict, the others have none.
     #[must_use]
     pub fn standard(kind: WorkloadKind) -> Self {
         let transactions_per_block = match kind {
             WorkloadKind::Erc20 => 2_000,
             WorkloadKind::AmmPairs | WorkloadKind::AmmClusters | WorkloadKind::MintRush => 1_000,
+            WorkloadKind::MainnetLike => 160,
             _ => 10_000,
         };
         let conflict_percent = match kind {
-            WorkloadKind::TransfersIndependent | WorkloadKind::Erc20 | WorkloadKind::AmmPairs => 0,
+            WorkloadKind::TransfersIndependent
+            | WorkloadKind::Erc20
+            | WorkloadKind::AmmPairs
+            | WorkloadKind::MainnetLike => 0,
             _ => 100,
         };
         Self {
@@ -76,6 +83,10 @@ impl WorkloadSpec {
         if self.conflict_percent > 100 {
             return Err(refused("conflict_percent", self.conflict_percent, "a percentage, 0 to 100".into()));
         }
+        if self.conflict_percent != 0 && !self.kind.has_conflict_percent() {
+            let expected = format!("0, for {} has conflicts of its own", self.kind);
+            return Err(refused("conflict_percent", self.conflict_percent, expected));
+        }
         if self.kind == WorkloadKind::AmmClusters {
             if !(1..=self.accounts).contains(&self.clusters) {
                 let expected = format!("a number from 1 to `accounts` ({})", self.accounts);
@@ -98,7 +109,10 @@ impl fmt::Display for WorkloadSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, transactions_per_block, accounts, blocks, conflict_percent, seed, clusters } = self;
         write!(f, "{kind}/tx={transactions_per_block}/accounts={accounts}/blocks={blocks}")?;
-        write!(f, "/conflict={conflict_percent}/seed={seed}")?;
+        if kind.has_conflict_percent() {
+            write!(f, "/conflict={conflict_percent}")?;
+        }
+        write!(f, "/seed={seed}")?;
         if *kind == WorkloadKind::AmmClusters { write!(f, "/clusters={clusters}") } else { Ok(()) }
     }
 }
@@ -156,6 +170,11 @@ mod tests {
             (WorkloadSpec { blocks: 0, ..good.clone() }, "blocks", "0"),
             (WorkloadSpec { blocks: 10_001, ..good.clone() }, "blocks", "10001"),
             (WorkloadSpec { conflict_percent: 101, ..good.clone() }, "conflict_percent", "101"),
+            (
+                WorkloadSpec { conflict_percent: 1, ..WorkloadSpec::standard(WorkloadKind::MainnetLike) },
+                "conflict_percent",
+                "1",
+            ),
             (WorkloadSpec { clusters: 0, ..good.clone() }, "clusters", "0"),
             (WorkloadSpec { clusters: 7, accounts: 6, ..good.clone() }, "clusters", "7"),
             (WorkloadSpec { clusters: 2, ..WorkloadSpec::standard(WorkloadKind::Erc20) }, "clusters", "2"),

@@ -3,7 +3,6 @@ use crate::{
     dice::Dice,
     genesis::Genesis,
     headers::{BASE_FEE_WEI, CHAIN_ID, Headers},
-    plan::Planner,
     scenario::{self, Draft},
 };
 use alloy_consensus::{SignableTransaction, TxEip1559};
@@ -47,16 +46,12 @@ pub fn generate(spec: &WorkloadSpec) -> Result<Workload, WorkloadError> {
     scenario.fill(&mut genesis);
 
     let mut dice = Dice::new(spec.seed);
-    let mut planner = Planner::new(spec);
     let mut nonces = AddressMap::default();
     let mut headers = Headers::new(u64::from(spec.transactions_per_block) * scenario.gas_limit_max());
     let genesis = genesis.finish(headers.latest_hash());
     let blocks = (0..spec.blocks).map(|_| {
-        let placements = planner.block(&mut dice);
-        let transactions: Vec<_> = placements
-            .into_iter()
-            .map(|placement| transaction(scenario.draft(placement, &mut dice), &mut nonces))
-            .collect();
+        let drafts = scenario.block(&mut dice);
+        let transactions: Vec<_> = drafts.into_iter().map(|draft| transaction(draft, &mut nonces)).collect();
         let header = headers.next(&transactions, dice.word(), dice.word());
         Block { header, transactions, ommers: Vec::new(), withdrawals: Vec::new() }
     });

@@ -24,6 +24,7 @@ Examples:
   citius stress --kind erc20 --conflict-percent 20  A fifth in conflict
   citius stress --kind amm-pairs --transactions 5000 --accounts 20000 --seed 7
   citius stress --kind transfers-chain --kind mint-rush --threads 4 --repeat 9
+  citius stress --kind mainnet-like --blocks 20     Blocks like recorded ones
   citius stress --kind erc20 --blocks 10 --stream --json stream.json
   citius stress --limits                            What scheduling leaves on the table
 
@@ -34,7 +35,8 @@ Exit codes: 0 all results match, 1 some do not, 2 bad input or usage.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StressArgs {
     /// What transactions do; may be given several times [default: the standard suite] [kinds: transfers-independent,
-    /// transfers-one-to-many, transfers-many-to-one, transfers-chain, erc20, amm-pairs, amm-clusters, mint-rush]
+    /// transfers-one-to-many, transfers-many-to-one, transfers-chain, erc20, amm-pairs, amm-clusters, mint-rush,
+    /// mainnet-like]
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<WorkloadKind>,
 
@@ -50,7 +52,7 @@ pub(crate) struct StressArgs {
     #[arg(long, value_name = "N")]
     blocks: Option<u32>,
 
-    /// How many of a block's transactions conflict, in percent
+    /// How many of a block's transactions conflict, in percent; not in mainnet-like, which has conflicts of its own
     #[arg(long, value_name = "PERCENT", value_parser = whole_number::<u8, 0, 100>)]
     conflict_percent: Option<u8>,
 
@@ -130,7 +132,9 @@ fn specs(args: &StressArgs) -> Vec<WorkloadSpec> {
         }
         spec.accounts = args.accounts.unwrap_or(spec.accounts);
         spec.blocks = args.blocks.unwrap_or(spec.blocks);
-        spec.conflict_percent = args.conflict_percent.unwrap_or(spec.conflict_percent);
+        if spec.kind.has_conflict_percent() {
+            spec.conflict_percent = args.conflict_percent.unwrap_or(spec.conflict_percent);
+        }
         spec.seed = args.seed.unwrap_or(spec.seed);
         spec.clusters = match args.clusters {
             Some(clusters) if spec.kind == WorkloadKind::AmmClusters => clusters,

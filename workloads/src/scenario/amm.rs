@@ -1,20 +1,13 @@
-use super::{Draft, Scenario, token::Token};
+use super::{Draft, dealt::Draw, market, token::Token};
 use crate::{
     WorkloadSpec,
     addresses::{Addresses, Role},
-    artifact::{PAIR, ROUTER},
-    call_data::CallData,
+    artifact::ROUTER,
     dice::Dice,
     genesis::Genesis,
     plan::Placement,
 };
-use alloy_primitives::{Address, U256, uint};
-
-const GAS_LIMIT_BASE: u64 = 45_000;
-const GAS_LIMIT_PER_HOP: u64 = 60_000;
-/// Of each token in each pair: large beside the amounts swapped, so that prices hardly move.
-const RESERVE: U256 = uint!(1_000_000_000_000_000_000_000_000_U256);
-const AMOUNT_MAX: u64 = 1_000_000_000_000_000_000;
+use alloy_primitives::Address;
 
 /// Swaps of tokens in constant-product markets.
 ///
@@ -29,7 +22,6 @@ pub(crate) struct Amm {
     lanes: u32,
     clusters: u32,
     hops: u32,
-    swap: [u8; 4],
 }
 
 impl Amm {
@@ -40,7 +32,6 @@ impl Amm {
             lanes: spec.transactions_per_block,
             clusters: spec.clusters,
             hops,
-            swap: ROUTER.selector("swapExactIn(uint256,uint256,address,address[],address)"),
         }
     }
 
@@ -61,18 +52,6 @@ impl Amm {
         (cluster..self.lanes).step_by(self.clusters as usize).chain([self.lanes + cluster])
     }
 
-    fn fill_pair(&self, genesis: &mut Genesis, lane: u32, cluster: u32, hop: u32) {
-        let pair = self.pair(lane, hop);
-        let (reserve0, reserve1) = (PAIR.place("reserve0"), PAIR.place("reserve1"));
-        assert_eq!(reserve0.slot, reserve1.slot, "the reserves share a slot");
-        let reserves = RESERVE << (8 * reserve0.offset_bytes) | RESERVE << (8 * reserve1.offset_bytes);
-        genesis.deploy(pair, &PAIR);
-        genesis.store(pair, PAIR.place("token0").key(), self.token(cluster, hop).into_word().into());
-        genesis.store(pair, PAIR.place("token1").key(), self.token(cluster, hop + 1).into_word().into());
-        genesis.store(pair, reserve0.key(), reserves);
-        genesis.store(pair, PAIR.place("unlocked").key(), U256::ONE);
-    }
-
     fn fill_token(&self, genesis: &mut Genesis, cluster: u32, position: u32) {
         let mut token = Token::deploy(genesis, self.token(cluster, position));
         for sender in (cluster..self.senders).step_by(self.clusters as usize) {
@@ -84,16 +63,16 @@ impl Amm {
             // The token stands between the pair on its left and the pair on its right.
             let hops = position.saturating_sub(1)..=position.min(self.hops - 1);
             for hop in hops {
-                token.mint(self.pair(lane, hop), RESERVE);
+                market::endow_pair(&mut token, self.pair(lane, hop));
             }
         }
         token.finish();
     }
 }
 
-impl Scenario for Amm {
+impl Draw for Amm {
     fn gas_limit_max(&self) -> u64 {
-        GAS_LIMIT_BASE + u64::from(self.hops) * GAS_LIMIT_PER_HOP
+        market::gas_limit(self.hops)
     }
 
     fn fill(&self, genesis: &mut Genesis) {
@@ -104,7 +83,8 @@ impl Scenario for Amm {
         for cluster in 0..self.clusters {
             for lane in self.lanes_of(cluster) {
                 for hop in 0..self.hops {
-                    self.fill_pair(genesis, lane, cluster, hop);
+                    let (token0, token1) = (self.token(cluster, hop), self.token(cluster, hop + 1));
+                    market::deploy_pair(genesis, self.pair(lane, hop), token0, token1);
                 }
             }
             for position in 0..=self.hops {
@@ -122,14 +102,6 @@ impl Scenario for Amm {
             route.reverse();
             token_in = self.token(placement.cluster, self.hops);
         }
-        let data = CallData::new(self.swap)
-            .number(U256::from(AMOUNT_MAX / 2) + dice.amount(AMOUNT_MAX / 2))
-            .number(U256::ONE)
-            .address(token_in)
-            .number(U256::from(5 * 32))
-            .address(sender)
-            .address_list(&route)
-            .finish();
-        Draft { from: sender, to: self.router(), value: U256::ZERO, data, gas_limit: self.gas_limit_max() }
+        market::swap(sender, self.router(), token_in, &route, dice)
     }
 }

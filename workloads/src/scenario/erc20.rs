@@ -1,4 +1,8 @@
-use super::{Draft, Scenario, token::Token};
+use super::{
+    Draft,
+    dealt::Draw,
+    token::{self, Token},
+};
 use crate::{
     WorkloadSpec,
     addresses::{Addresses, Role},
@@ -20,7 +24,6 @@ pub(crate) struct Erc20 {
     addresses: Addresses,
     senders: u32,
     recipients: u32,
-    transfer: [u8; 4],
     transfer_from: [u8; 4],
 }
 
@@ -30,13 +33,12 @@ impl Erc20 {
             addresses: Addresses::new(spec.seed),
             senders: spec.accounts,
             recipients: plan::recipients(spec),
-            transfer: TOKEN.selector("transfer(address,uint256)"),
             transfer_from: TOKEN.selector("transferFrom(address,address,uint256)"),
         }
     }
 }
 
-impl Scenario for Erc20 {
+impl Draw for Erc20 {
     fn gas_limit_max(&self) -> u64 {
         GAS_LIMIT_TRANSFER_FROM
     }
@@ -61,21 +63,16 @@ impl Scenario for Erc20 {
 
     fn draft(&mut self, placement: Placement, dice: &mut Dice) -> Draft {
         let hub = self.addresses.of(Role::Hub, 0);
+        let token = self.addresses.of(Role::Token, 0);
+        let sender = self.addresses.of(Role::Sender, placement.sender);
         let recipient = self.addresses.of(Role::Recipient, placement.recipient);
         let amount = dice.amount(AMOUNT_MAX);
-        let (data, gas_limit) = if placement.is_conflicting && dice.coin() {
+        if placement.is_conflicting && dice.coin() {
             let call = CallData::new(self.transfer_from).address(hub).address(recipient).number(amount);
-            (call.finish(), GAS_LIMIT_TRANSFER_FROM)
-        } else {
-            let to = if placement.is_conflicting { hub } else { recipient };
-            (CallData::new(self.transfer).address(to).number(amount).finish(), GAS_LIMIT_TRANSFER)
-        };
-        Draft {
-            from: self.addresses.of(Role::Sender, placement.sender),
-            to: self.addresses.of(Role::Token, 0),
-            value: U256::ZERO,
-            data,
-            gas_limit,
+            let (data, gas_limit) = (call.finish(), GAS_LIMIT_TRANSFER_FROM);
+            return Draft { from: sender, to: token, value: U256::ZERO, data, gas_limit };
         }
+        let to = if placement.is_conflicting { hub } else { recipient };
+        token::transfer(sender, token, to, amount, GAS_LIMIT_TRANSFER)
     }
 }

@@ -1,4 +1,4 @@
-use super::{Draft, Scenario};
+use super::{Draft, dealt::Draw};
 use crate::{
     WorkloadSpec,
     addresses::{Addresses, Role},
@@ -8,7 +8,7 @@ use crate::{
     genesis::Genesis,
     plan::Placement,
 };
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 
 const GAS_LIMIT_BASE: u64 = 80_000;
 const GAS_LIMIT_PER_ITEM: u64 = 26_000;
@@ -23,7 +23,6 @@ pub(crate) struct MintRush {
     addresses: Addresses,
     senders: u32,
     lanes: u32,
-    mint: [u8; 4],
 }
 
 impl MintRush {
@@ -32,7 +31,6 @@ impl MintRush {
             addresses: Addresses::new(spec.seed),
             senders: spec.accounts,
             lanes: spec.transactions_per_block,
-            mint: MINT_SALE.selector("mint(uint256)"),
         }
     }
 }
@@ -41,7 +39,27 @@ fn gas_limit(quantity: u64) -> u64 {
     GAS_LIMIT_BASE + quantity * GAS_LIMIT_PER_ITEM
 }
 
-impl Scenario for MintRush {
+/// Puts a sale into the genesis state.
+pub(crate) fn deploy_sale(genesis: &mut Genesis, sale: Address) {
+    genesis.deploy(sale, &MINT_SALE);
+    genesis.store(sale, MINT_SALE.place("price").key(), U256::from(PRICE_WEI));
+    genesis.store(sale, MINT_SALE.place("supplyMax").key(), U256::from(u64::MAX));
+    genesis.store(sale, MINT_SALE.place("quantityMax").key(), U256::from(QUANTITY_MAX));
+}
+
+/// A mint of one to three tokens.
+pub(crate) fn mint(from: Address, sale: Address, dice: &mut Dice) -> Draft {
+    let quantity = 1 + dice.below(QUANTITY_MAX);
+    Draft {
+        from,
+        to: sale,
+        value: U256::from(PRICE_WEI * quantity),
+        data: CallData::new(MINT_SALE.selector("mint(uint256)")).number(U256::from(quantity)).finish(),
+        gas_limit: gas_limit(quantity),
+    }
+}
+
+impl Draw for MintRush {
     fn gas_limit_max(&self) -> u64 {
         gas_limit(QUANTITY_MAX)
     }
@@ -51,23 +69,13 @@ impl Scenario for MintRush {
             genesis.fund(self.addresses.of(Role::Sender, sender));
         }
         for sale in 0..=self.lanes {
-            let sale = self.addresses.of(Role::Sale, sale);
-            genesis.deploy(sale, &MINT_SALE);
-            genesis.store(sale, MINT_SALE.place("price").key(), U256::from(PRICE_WEI));
-            genesis.store(sale, MINT_SALE.place("supplyMax").key(), U256::from(u64::MAX));
-            genesis.store(sale, MINT_SALE.place("quantityMax").key(), U256::from(QUANTITY_MAX));
+            deploy_sale(genesis, self.addresses.of(Role::Sale, sale));
         }
     }
 
     fn draft(&mut self, placement: Placement, dice: &mut Dice) -> Draft {
         let sale = if placement.is_conflicting { self.lanes } else { placement.lane };
-        let quantity = 1 + dice.below(QUANTITY_MAX);
-        Draft {
-            from: self.addresses.of(Role::Sender, placement.sender),
-            to: self.addresses.of(Role::Sale, sale),
-            value: U256::from(PRICE_WEI * quantity),
-            data: CallData::new(self.mint).number(U256::from(quantity)).finish(),
-            gas_limit: gas_limit(quantity),
-        }
+        let sender = self.addresses.of(Role::Sender, placement.sender);
+        mint(sender, self.addresses.of(Role::Sale, sale), dice)
     }
 }

@@ -1,5 +1,7 @@
+use super::Draft;
 use crate::{
     artifact::{Place, TOKEN},
+    call_data::CallData,
     genesis::Genesis,
 };
 use alloy_primitives::{Address, U256, uint};
@@ -44,4 +46,10 @@ impl<'a> Token<'a> {
     pub(crate) fn finish(self) {
         self.genesis.store(self.address, TOKEN.place("totalSupply").key(), self.supply);
     }
+}
+
+/// A transfer of some token.
+pub(crate) fn transfer(from: Address, token: Address, to: Address, amount: U256, gas_limit: u64) -> Draft {
+    let data = CallData::new(TOKEN.selector("transfer(address,uint256)")).address(to).number(amount).finish();
+    Draft { from, to: token, value: U256::ZERO, data, gas_limit }
 }

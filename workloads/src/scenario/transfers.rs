@@ -1,4 +1,4 @@
-use super::{Draft, Scenario};
+use super::{Draft, dealt::Draw};
 use crate::{
     WorkloadSpec,
     addresses::{Addresses, Role},
@@ -61,7 +61,12 @@ impl Transfers {
     }
 }
 
-impl Scenario for Transfers {
+/// A payment to an account without code.
+pub(crate) fn payment(from: Address, to: Address, value: U256) -> Draft {
+    Draft { from, to, value, data: Bytes::new(), gas_limit: GAS }
+}
+
+impl Draw for Transfers {
     fn gas_limit_max(&self) -> u64 {
         GAS
     }
@@ -89,6 +94,6 @@ impl Scenario for Transfers {
             Shape::OneToMany => (hub, recipient, amount),
             Shape::Chain => self.hand_on(),
         };
-        Draft { from, to, value, data: Bytes::new(), gas_limit: GAS }
+        payment(from, to, value)
     }
 }

@@ -131,6 +131,7 @@ pub(crate) fn any_spec() -> impl Strategy<Value = WorkloadSpec> {
     (kind, size(), size(), 1..=3u32, percent, any::<u64>(), size()).prop_map(
         |(kind, transactions_per_block, accounts, blocks, conflict_percent, seed, clusters)| {
             let clusters = if kind == WorkloadKind::AmmClusters { clusters.min(accounts) } else { 1 };
+            let conflict_percent = if kind.has_conflict_percent() { conflict_percent } else { 0 };
             WorkloadSpec { kind, transactions_per_block, accounts, blocks, conflict_percent, seed, clusters }
         },
     )

@@ -4,4 +4,5 @@ mod common;
 mod execution;
 #[path = "../../../topology/tests/common/seeded.rs"]
 mod seeded;
+mod shape;
 mod streams;

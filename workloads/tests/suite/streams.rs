@@ -44,13 +44,14 @@ fn workloads_are_the_recorded_ones() {
         ("amm-pairs", "8f15a53f"),
         ("amm-clusters", "9e8a2e0b"),
         ("mint-rush", "2d1f03c8"),
+        ("mainnet-like", "0b9099fd"),
     ];
     let now = WorkloadKind::ALL.map(|kind| {
         let spec = WorkloadSpec {
             transactions_per_block: 20,
             accounts: 25,
             blocks: 2,
-            conflict_percent: 50,
+            conflict_percent: if kind.has_conflict_percent() { 50 } else { 0 },
             seed: 42,
             clusters: if kind == WorkloadKind::AmmClusters { 3 } else { 1 },
             ..WorkloadSpec::standard(kind)
