@@ -2,7 +2,7 @@
 
 use crate::{
     Block, BlockOutcome, Engine, ExecutionError,
-    evm::EvmStream,
+    evm::{Batching, EvmStream},
     scheduler::{EntryIndex, Needs, RunSettings, Tracer, Vm},
 };
 use citius_state::StateReader;
@@ -87,7 +87,7 @@ impl Engine {
     fn stream_of(&self, reader: &Arc<dyn StateReader>, blocks: &[Arc<Block>]) -> Arc<EvmStream> {
         let vm = EvmStream::new(Arc::clone(&self.chain), Arc::clone(reader));
         blocks.iter().for_each(|block| {
-            vm.push(Arc::clone(block));
+            vm.push(Arc::clone(block), Batching::OFF);
         });
         Arc::new(vm)
     }
@@ -99,7 +99,7 @@ fn entries(vm: &EvmStream, segment: u32, needs: &[Needs], outcome: &BlockOutcome
     let places = |entries: &[EntryIndex]| entries.iter().map(|entry| (entry.0 - first.0) as usize).collect();
     let mut transactions = outcome.transactions.iter().enumerate();
     let entry = |(index, needs): (EntryIndex, &Needs)| {
-        let transaction = if vm.is_transaction(index) { transactions.next() } else { None };
+        let transaction = if vm.transaction_count(index) > 0 { transactions.next() } else { None };
         EntryTrace {
             transaction: transaction.map(|(index, _)| index),
             time: Duration::ZERO,

@@ -431,11 +431,11 @@ impl EvmStream {
         Ok(())
     }
 
-    /// The sender of an entry that is a transaction.
+    /// The sender of an entry that is one transaction.
     fn sender_of(&self, entry: EntryIndex) -> Option<Address> {
-        let (segment, step) = self.locate(entry);
+        let (segment, steps) = self.locate(entry);
         let prepared = self.block(segment);
-        match prepared.steps[step] {
+        match prepared.steps[steps.start] {
             Step::Transaction(index) => Some(prepared.block.transactions[index].env().caller),
             _ => None,
         }

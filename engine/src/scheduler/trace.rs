@@ -1,7 +1,7 @@
 use super::{
     ids::{EntryIndex, LocationId, ReadId},
     strategy::Stop,
-    vm::{Change, Interrupt, Scanned, View, Vm},
+    vm::{Change, Interrupt, Scanned, View, Vm, Writes},
 };
 use std::{
     collections::{BTreeSet, HashMap},
@@ -44,7 +44,8 @@ struct TracingView<V: Vm> {
     ids: HashMap<V::Key, LocationId>,
     locations: Vec<Location<V>>,
     reads: Vec<Read<V>>,
-    writes: Vec<(LocationId, V::Write)>,
+    writes: Writes<V>,
+    late_writes: Writes<V>,
     /// The locations that the segment wrote, each with the value before its first write.
     log: Vec<(LocationId, V::Value)>,
 }
@@ -140,6 +141,7 @@ impl<V: Vm> TracingView<V> {
             locations: Vec::new(),
             reads: Vec::new(),
             writes: Vec::new(),
+            late_writes: Vec::new(),
             log: Vec::new(),
         }
     }
@@ -147,6 +149,7 @@ impl<V: Vm> TracingView<V> {
     fn begin(&mut self) {
         self.reads.clear();
         self.writes.clear();
+        self.late_writes.clear();
     }
 
     fn at(&self, id: LocationId) -> &Location<V> {
@@ -207,7 +210,8 @@ impl<V: Vm> TracingView<V> {
 
     /// Applies what the entry wrote. Parents come before their children.
     fn apply_writes(&mut self, entry: EntryIndex) -> Result<(), Interrupt<V>> {
-        for (id, write) in std::mem::take(&mut self.writes) {
+        let late = std::mem::take(&mut self.late_writes);
+        for (id, write) in std::mem::take(&mut self.writes).into_iter().chain(late) {
             let before = self.value(id)?.clone();
             let resets_children = V::resets_children(&write);
             let location = self.at_mut(id);
@@ -298,7 +302,13 @@ impl<V: Vm> Location<V> {
         let mut after = value;
         V::apply(&mut after, &write);
         match self.history.last_mut() {
-            Some(event) if event.entry == entry => (event.write, event.after) = (Some(write), after),
+            Some(event) if event.entry == entry => {
+                event.after = after;
+                match &mut event.write {
+                    Some(first) => V::merge(first, write),
+                    none => *none = Some(write),
+                }
+            }
             _ => self.history.push(Event { entry, is_reset: false, write: Some(write), after }),
         }
     }
@@ -390,6 +400,14 @@ impl<V: Vm> View<V> for TracingView<V> {
 
     fn write(&mut self, location: LocationId, write: V::Write) {
         self.writes.push((location, write));
+    }
+
+    fn write_late(&mut self, location: LocationId, write: V::Write) {
+        self.late_writes.push((location, write));
+    }
+
+    fn end_step(&mut self) -> Result<(), Interrupt<V>> {
+        panic!("a traced entry has one step")
     }
 
     fn is_final(&self) -> bool {

@@ -63,7 +63,10 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// Makes one write of two that one entry makes to one location, not necessarily of the same kind: applying
     /// it must give what applying both in order gives.
-    fn merge(first: &mut Self::Write, second: Self::Write);
+    /// Asked only where entries have several steps (see [`Vm::step_count`]), as is [`Vm::before`].
+    fn merge(first: &mut Self::Write, second: Self::Write) {
+        panic!("{second:?} follows {first:?} in one entry of one step")
+    }
 
     /// What an observation tells of the value `start`, if it was made behind some writes of the same entry to that
     /// value: for every value of which the answer holds, applying `writes` to it must give one of which the
@@ -72,8 +75,10 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     fn before<'a>(
         observation: Self::Observation,
         start: &Self::Value,
-        writes: impl Iterator<Item = &'a Self::Write> + Clone,
-    ) -> Option<Self::Observation>;
+        _writes: impl Iterator<Item = &'a Self::Write> + Clone,
+    ) -> Option<Self::Observation> {
+        panic!("{observation:?} of {start:?} follows a write in one entry of one step")
+    }
 
     /// Whether a write says what the location holds whatever stood there before.
     fn is_absolute(write: &Self::Write) -> bool;
@@ -159,7 +164,9 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// Steps that the entry executes one after another (at least one), with [`View::end_step`] behind each if there
     /// are several.
-    fn step_count(&self, entry: EntryIndex) -> u32;
+    fn step_count(&self, _entry: EntryIndex) -> u32 {
+        1
+    }
 
     /// How many of the entry's steps are transactions (block begin and end steps are not).
     fn transaction_count(&self, entry: EntryIndex) -> u32;

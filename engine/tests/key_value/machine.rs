@@ -114,18 +114,6 @@ impl Vm for Programs {
         };
     }
 
-    fn merge(_first: &mut Write, second: Write) {
-        panic!("{second:?}: an entry has one step")
-    }
-
-    fn before<'a>(
-        seen: Seen,
-        _start: &Option<i64>,
-        _writes: impl Iterator<Item = &'a Write>,
-    ) -> Option<Seen> {
-        panic!("{seen:?}: an entry has one step")
-    }
-
     fn is_absolute(write: &Write) -> bool {
         !matches!(write, Write::Add(_))
     }
@@ -207,10 +195,6 @@ impl Vm for Programs {
     fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex) {
         let segment = segment as usize;
         (EntryIndex(self.bounds[segment]), EntryIndex(self.bounds[segment + 1]))
-    }
-
-    fn step_count(&self, _entry: EntryIndex) -> u32 {
-        1
     }
 
     fn transaction_count(&self, _entry: EntryIndex) -> u32 {

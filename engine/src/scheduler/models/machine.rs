@@ -93,14 +93,6 @@ impl Vm for Programs {
         }
     }
 
-    fn merge(_first: &mut Write, second: Write) {
-        panic!("{second:?}: an entry has one step")
-    }
-
-    fn before<'a>(seen: u64, _start: &u64, _writes: impl Iterator<Item = &'a Write>) -> Option<u64> {
-        panic!("{seen} seen: an entry has one step")
-    }
-
     fn is_absolute(write: &Write) -> bool {
         !matches!(write, Write::Add(_))
     }
@@ -174,10 +166,6 @@ impl Vm for Programs {
 
     fn entries_of(&self, _segment: u32) -> (EntryIndex, EntryIndex) {
         (EntryIndex(0), EntryIndex(self.entries.len() as u32))
-    }
-
-    fn step_count(&self, _entry: EntryIndex) -> u32 {
-        1
     }
 
     fn transaction_count(&self, _entry: EntryIndex) -> u32 {
