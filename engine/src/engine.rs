@@ -5,6 +5,7 @@ use crate::{
     chain::ChainSpec,
     evm::{Batching, EvmStream},
     policy::{Decision, decide},
+    pool::cores,
     scheduler::{Optimistic, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
 };
 use citius_state::StateReader;
@@ -28,6 +29,9 @@ pub struct EngineConfig {
     pub memory_per_block_bytes_max: usize,
     /// Entries (transactions and block begin and end steps) that may be executed ahead of the commit frontier.
     pub look_ahead_entries_max: u32,
+    /// Threads that may work on one execution at one time, however many it is allowed. More than there are cores
+    /// take these from each other, so that is what this is by default.
+    pub active_threads_max: NonZeroUsize,
     /// Work, in gas, that consecutive light transactions may be to be executed as one entry: scheduling one costs
     /// about as much as executing a small one. A payment counts for as much as it takes, a call for its gas limit.
     /// 0 makes every transaction an entry of its own.
@@ -45,6 +49,7 @@ impl Default for EngineConfig {
         Self {
             memory_per_block_bytes_max: 1 << 30,
             look_ahead_entries_max: 1 << 10,
+            active_threads_max: NonZeroUsize::new(cores()).unwrap_or(NonZeroUsize::MIN),
             batch_gas_max: 100_000,
             batches_per_thread_min: 24,
             look_ahead_blocks_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
@@ -214,12 +219,25 @@ impl BlockStream<'_> {
         self.failed.clone().map(|failure| Err(failure.at(segment)))
     }
 
+    /// Threads that the caller allows.
+    fn threads(&self) -> NonZeroUsize {
+        let size = self.engine.pool.size();
+        self.options.threads.map_or(size, |threads| threads.min(size))
+    }
+
+    /// Threads that work at one time. A schedule that is disturbed on purpose needs all of them.
+    fn active_threads(&self) -> usize {
+        if self.options.fuzz.is_some() {
+            return self.threads().get();
+        }
+        self.threads().min(self.engine.config.active_threads_max).get()
+    }
+
     /// How the blocks are divided into entries: serially there is nobody to share the work with.
     fn batching(&self) -> Batching {
         match &self.decision {
             Some(decision) if decision.optimistic => {
-                let size = self.engine.pool.size();
-                let threads = self.options.threads.map_or(size, |threads| threads.min(size)).get();
+                let threads = self.active_threads();
                 let config = &self.engine.config;
                 let entries_min = (config.batches_per_thread_min as u64).saturating_mul(threads as u64);
                 Batching { gas_max: config.batch_gas_max, entries_min }
@@ -230,13 +248,13 @@ impl BlockStream<'_> {
 
     fn start(&mut self, first: &Block) {
         let engine = self.engine;
-        let threads =
-            self.options.threads.map_or(engine.pool.size(), |threads| threads.min(engine.pool.size()));
-        let decision = decide(self.options.strategy, first, threads.get(), !self.is_alone);
+        let active = self.active_threads();
+        let decision = decide(self.options.strategy, first, active, !self.is_alone);
         let gas: u64 = first.transactions.iter().map(|tx| tx.env().gas_limit).fold(0, u64::saturating_add);
         let settings = RunSettings {
             pool: Arc::clone(&engine.pool),
-            threads: threads.get(),
+            threads: active,
+            may_spin: active <= cores(),
             limits: Limits { token: self.options.cancel.clone(), deadline: self.options.deadline },
             fuzz: self.options.fuzz.clone(),
             look_ahead_entries_max: engine.config.look_ahead_entries_max.max(1),
@@ -261,8 +279,7 @@ impl BlockStream<'_> {
             return BlockMetrics::default();
         };
         let metrics = run.metrics(segment);
-        let size = self.engine.pool.size();
-        let threads = self.options.threads.map_or(size, |threads| threads.min(size)).get();
+        let threads = self.threads().get();
         BlockMetrics {
             strategy: if decision.optimistic { "optimistic" } else { "serial" },
             reason: decision.reason.clone(),

@@ -51,6 +51,7 @@ pub struct Executed {
 #[derive(Debug)]
 pub struct Executor {
     pool: Arc<WorkerPool>,
+    config: EngineConfig,
 }
 
 /// One case on an engine of its own. From run to run the engine keeps its workers' buffers and what they stand for
@@ -67,7 +68,13 @@ impl Executor {
     ///
     /// [`PoolError`] if they cannot be started.
     pub fn new(plan: &Plan) -> Result<Self, PoolError> {
-        Ok(Self { pool: WorkerPool::new(plan)? })
+        Ok(Self { pool: WorkerPool::new(plan)?, config: EngineConfig::default() })
+    }
+
+    /// Engines with these bounds.
+    #[must_use]
+    pub fn with_config(self, config: EngineConfig) -> Self {
+        Self { config, ..self }
     }
 
     /// Pins the calling thread where the plan wants the one that submits blocks, which works too. The report says
@@ -100,7 +107,7 @@ impl Executor {
     }
 
     fn engine(&self, chain: &ChainSpec) -> Engine {
-        Engine::new(chain.clone(), Arc::clone(&self.pool), EngineConfig::default())
+        Engine::new(chain.clone(), Arc::clone(&self.pool), self.config.clone())
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod common;
 
-use citius_engine::{Block, StrategyChoice, chain::ChainSpec};
+use citius_engine::{Block, EngineConfig, StrategyChoice, chain::ChainSpec};
 use citius_node::{
     compare,
     execution::{Case, Executed, Executor},
@@ -17,7 +17,7 @@ use citius_topology::{MachineSource, Plan, ProfileSource, resolve};
 use citius_workloads::{WorkloadSpec, generate, standard_suite};
 use common::corpus;
 use revm::primitives::hardfork::SpecId;
-use std::{env, sync::Arc};
+use std::{env, num::NonZeroUsize, sync::Arc};
 
 const THREADS: [usize; 7] = [1, 2, 3, 4, 8, 16, 32];
 
@@ -27,7 +27,10 @@ const TRANSACTIONS: u32 = 500;
 /// Workers for each number of threads, pinned as the binary pins them.
 fn executors() -> Vec<(usize, Executor)> {
     let plan: Plan = resolve(MachineSource::ThisMachine, ProfileSource::Pick).unwrap().plan;
-    THREADS.map(|threads| (threads, Executor::new(&plan.with_threads(threads)).unwrap())).into()
+    // All at one time, whether there are cores for them or not.
+    let config = EngineConfig { active_threads_max: NonZeroUsize::MAX, ..EngineConfig::default() };
+    let executor = |threads| Executor::new(&plan.with_threads(threads)).unwrap().with_config(config.clone());
+    THREADS.map(|threads| (threads, executor(threads))).into()
 }
 
 /// The serial results, after everybody has agreed with them.

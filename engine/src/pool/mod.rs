@@ -48,7 +48,6 @@ pub struct WorkerPool {
     threads: Vec<JoinHandle<()>>,
     caller_slot: Option<WorkerSlot>,
     size: NonZeroUsize,
-    may_spin: bool,
 }
 
 struct Shared {
@@ -62,6 +61,11 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("jobs", &self.jobs.lock().len()).finish_non_exhaustive()
     }
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 impl WorkerPool {
@@ -98,10 +102,7 @@ impl WorkerPool {
             placements: Mutex::new(Vec::new()),
         });
         let caller_slot = slots.remove(0).filter(|_| bindable);
-        // Where workers share cores, one that spins keeps another from working.
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let may_spin = size.get() <= cores;
-        let mut pool = Self { shared, threads: Vec::with_capacity(slots.len()), caller_slot, size, may_spin };
+        let mut pool = Self { shared, threads: Vec::with_capacity(slots.len()), caller_slot, size };
         let started = WaitGroup::new();
         for (index, slot) in slots.into_iter().enumerate() {
             let worker = index + 1;
@@ -121,11 +122,6 @@ impl WorkerPool {
         // So that the placements are complete, and the first block finds its workers awake.
         started.wait();
         Ok(Arc::new(pool))
-    }
-
-    /// Whether every worker has a core to itself, so that a short wait may spin.
-    pub(crate) fn may_spin(&self) -> bool {
-        self.may_spin
     }
 
     /// Number of workers, the caller included.

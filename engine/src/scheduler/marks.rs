@@ -69,7 +69,7 @@ impl Touched {
 /// Word and bit of a location.
 fn place(location: LocationId) -> (usize, u64) {
     let spread = location.0.wrapping_mul(0x9e37_79b1);
-    let bit = u64::from(spread) * BITS >> 32;
+    let bit = (u64::from(spread) * BITS) >> 32;
     ((bit / 64) as usize, 1 << (bit % 64))
 }
 

@@ -1,5 +1,9 @@
 use super::{fuzz::ScheduleFuzz, vm::Vm};
-use crate::{CancelReason, cancel::Limits, pool::WorkerPool};
+use crate::{
+    CancelReason,
+    cancel::Limits,
+    pool::{WorkerPool, cores},
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -38,6 +42,8 @@ pub struct RunSettings {
     pub(crate) pool: Arc<WorkerPool>,
     /// Threads that may work at one time, the caller included.
     pub(crate) threads: usize,
+    /// Whether each of them has a core to itself, so that a short wait may spin.
+    pub(crate) may_spin: bool,
     pub(crate) limits: Limits,
     pub(crate) fuzz: Option<Arc<dyn ScheduleFuzz>>,
     /// Entries that may be executed ahead of the frontier.
@@ -60,6 +66,7 @@ impl RunSettings {
         Self {
             pool,
             threads,
+            may_spin: threads <= cores(),
             limits: Limits::default(),
             fuzz: None,
             look_ahead_entries_max: 512,

@@ -3,7 +3,7 @@
 use crate::{
     case::{ALICE, BOB, CAROL, Case, call, check_same, pay},
     code::Code,
-    support::{COUNTER, STRANGER, check_usable, counter, expected, options, pool, run, small},
+    support::{COUNTER, STRANGER, check_usable, config, counter, expected, options, pool, run, small},
 };
 use alloy_primitives::{Address, Bytes};
 use citius_engine::{
@@ -15,7 +15,10 @@ use revm::{
 };
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,7 +40,7 @@ fn block_of(chain_id: u64, spec: SpecId, seed: u64) -> Case {
 }
 
 fn engine_on(pool: &Arc<WorkerPool>, case: &Case) -> Engine {
-    Engine::new(case.chain.clone(), Arc::clone(pool), EngineConfig::default())
+    Engine::new(case.chain.clone(), Arc::clone(pool), config())
 }
 
 /// What the blocks of a chain do, one after the other.
@@ -237,4 +240,27 @@ fn a_caller_that_waits_takes_no_worker_s_wake_up() {
         assert_eq!(outcome.transactions.len(), 5);
         over.join(1);
     });
+}
+
+#[test]
+fn no_more_threads_work_than_may_be_active() {
+    for active in [1, 2, 4] {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let case = {
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            working(24, move || {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(2));
+                now.fetch_sub(1, Ordering::SeqCst) > 0
+            })
+        };
+        let config = EngineConfig {
+            active_threads_max: NonZeroUsize::new(active).unwrap(),
+            batch_gas_max: 0,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(case.chain.clone(), pool(8), config);
+        run(&case, &engine, &options(StrategyChoice::Optimistic)).unwrap();
+        assert_eq!(most.load(Ordering::SeqCst), active);
+    }
 }

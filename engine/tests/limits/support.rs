@@ -33,8 +33,13 @@ pub(crate) fn pool(workers: usize) -> Arc<WorkerPool> {
     WorkerPool::unpinned(NonZeroUsize::new(workers).unwrap()).unwrap()
 }
 
+/// All workers at one time, whether there are cores for them or not.
+pub(crate) fn config() -> EngineConfig {
+    EngineConfig { active_threads_max: NonZeroUsize::MAX, ..EngineConfig::default() }
+}
+
 pub(crate) fn engine(case: &Case, workers: usize) -> Engine {
-    Engine::new(case.chain.clone(), pool(workers), EngineConfig::default())
+    Engine::new(case.chain.clone(), pool(workers), config())
 }
 
 pub(crate) fn options(strategy: StrategyChoice) -> ExecuteOptions {

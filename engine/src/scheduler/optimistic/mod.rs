@@ -55,8 +55,6 @@ type Tables<V> = (LocationTable<V>, AppendVec<Entry<V>>);
 struct OptimisticRun<V: Vm> {
     core: Arc<Core<V>>,
     kept: Arc<Kept<V>>,
-    /// Workers inside, the caller not counted.
-    helpers: AtomicUsize,
 }
 
 /// An entry claimed for execution.
@@ -98,14 +96,11 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             driver: Driver::default(),
             stop: Mutex::new(None),
             counters: Counters::default(),
+            helpers: AtomicUsize::new(0),
             vm,
             settings,
         };
-        let run = Arc::new(OptimisticRun {
-            core: Arc::new(core),
-            kept: Arc::clone(&self.kept),
-            helpers: AtomicUsize::new(0),
-        });
+        let run = Arc::new(OptimisticRun { core: Arc::new(core), kept: Arc::clone(&self.kept) });
         if run.core.settings.threads > 1 {
             let pool = Arc::clone(&run.core.settings.pool);
             pool.offer(Arc::clone(&run) as Arc<dyn Job>);
@@ -189,21 +184,20 @@ impl<V: Vm> Job for OptimisticRun<V> {
         if !self.has_work() {
             return false;
         }
-        if self.helpers.fetch_add(1, Ordering::SeqCst) + 1 >= self.core.settings.threads {
-            self.helpers.fetch_sub(1, Ordering::SeqCst);
+        let helpers = &self.core.helpers;
+        if helpers.fetch_add(1, Ordering::SeqCst) + 1 >= self.core.settings.threads {
+            helpers.fetch_sub(1, Ordering::SeqCst);
             return false;
         }
         let mut local = self.check_out();
         let worked = self.core.work(&mut local, &|| false);
         self.check_in(local);
-        self.helpers.fetch_sub(1, Ordering::SeqCst);
+        helpers.fetch_sub(1, Ordering::SeqCst);
         worked
     }
 
     fn has_work(&self) -> bool {
-        !self.core.is_stopped()
-            && self.helpers.load(Ordering::SeqCst) + 1 < self.core.settings.threads
-            && self.core.has_work()
+        !self.core.is_stopped() && self.core.can_take_help() && self.core.has_work()
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -47,6 +47,8 @@ pub(crate) struct Core<V: Vm> {
     pub(crate) stop_sign: Arc<StopSign>,
     pub(super) stop: Mutex<Option<Stop<V>>>,
     pub(super) counters: Counters,
+    /// Pool workers inside.
+    pub(super) helpers: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -108,9 +110,15 @@ impl<V: Vm> Core<V> {
     /// Wakes one who can help: the driver, which is here for nothing else, before a worker. Whoever made work made it
     /// visible in the order of all SeqCst accesses, to which the sleepers' announcements belong too.
     pub(super) fn wake_one(&self) {
-        if !self.driver.wake() {
+        // A worker that leaves looks once more for work, after it has made room.
+        if !self.driver.wake() && self.can_take_help() {
             self.settings.pool.idle().wake_one();
         }
+    }
+
+    /// Whether one more worker may come in; the driver counts as one.
+    pub(super) fn can_take_help(&self) -> bool {
+        self.helpers.load(Ordering::SeqCst) + 1 < self.settings.threads
     }
 
     /// Executes and commits as long as there is something to do. Returns whether there was.
@@ -144,7 +152,7 @@ impl<V: Vm> Core<V> {
                     }
                 }
                 // A task often appears within a microsecond; sleeping and waking costs several.
-                None if self.settings.pool.may_spin() && !backoff.is_completed() && !self.is_complete() => {
+                None if self.settings.may_spin && !backoff.is_completed() && !self.is_complete() => {
                     backoff.snooze();
                     clock = Instant::now();
                 }
