@@ -208,6 +208,10 @@ impl Vm for EvmStream {
         observation.holds(value)
     }
 
+    fn may_come_to_hold(observation: &EvmObservation, value: &EvmValue) -> bool {
+        observation.may_come_to_hold(value)
+    }
+
     /// A transaction states its sender's nonce.
     fn holds_but_for_order(
         &self,
@@ -330,6 +334,10 @@ impl Vm for EvmStream {
 
     fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex) {
         self.range(segment)
+    }
+
+    fn long_entries_of(&self, segment: u32) -> Vec<EntryIndex> {
+        self.long_entries(segment)
     }
 
     fn step_count(&self, entry: EntryIndex) -> u32 {

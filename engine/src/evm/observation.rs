@@ -20,6 +20,14 @@ impl EvmObservation {
             _ => false,
         }
     }
+
+    /// As [`EvmObservation::holds`], but a nonce may be lower: nonces grow.
+    pub(crate) fn may_come_to_hold(&self, value: &EvmValue) -> bool {
+        match (self, value) {
+            (Self::Account(seen), EvmValue::Account(now)) => seen.may_come_to_hold(now.as_ref()),
+            _ => self.holds(value),
+        }
+    }
 }
 
 impl EvmObservation {
@@ -91,12 +99,21 @@ impl AccountObservation {
     };
 
     pub(crate) fn holds(&self, value: Option<&AccountValue>) -> bool {
+        self.holds_but_for_nonce(value) && self.nonce.holds(value.map_or(0, |value| value.account.nonce))
+    }
+
+    fn holds_but_for_nonce(&self, value: Option<&AccountValue>) -> bool {
         let account = value.map_or(Account::EMPTY, |value| value.account);
         self.exists.is_none_or(|exists| exists == value.is_some())
             && self.code_hash.is_none_or(|hash| hash == account.code_hash)
             && account.balance >= self.balance_min
             && account.balance <= self.balance_max
-            && self.nonce.holds(account.nonce)
+    }
+
+    fn may_come_to_hold(&self, value: Option<&AccountValue>) -> bool {
+        let NonceFact::Exactly(nonce) = self.nonce else { return self.holds(value) };
+        let now = value.map_or(0, |value| value.account.nonce);
+        self.holds_but_for_nonce(value) && now <= nonce
     }
 
     /// Everything, except that the nonce is what was seen: that may be a prediction.

@@ -1,6 +1,6 @@
 use super::{
     asked::Asked,
-    batches::Batching,
+    batches::{Batching, Division},
     steps::{PreparedBlock, Step},
 };
 use crate::{
@@ -46,6 +46,8 @@ struct EntrySteps {
 
 struct Segment {
     entries: u32,
+    /// Entries that should begin before their turn.
+    long: Vec<EntryIndex>,
     first: EntryIndex,
     prepared: PreparedBlock,
 }
@@ -78,7 +80,8 @@ impl EvmStream {
         let mut transactions_through =
             first.0.checked_sub(1).map_or(0, |last| self.entries.get(last).transactions_through);
         let mut step = 0;
-        for count in batching.divide(&prepared) {
+        let Division { counts, long } = batching.divide(&prepared);
+        for count in counts {
             let is_transaction = matches!(prepared.steps[step as usize], Step::Transaction(_));
             let transactions = if is_transaction { count } else { 0 };
             transactions_through += transactions;
@@ -87,7 +90,8 @@ impl EvmStream {
             step += count;
         }
         let entries = self.entries.len() - first.0;
-        self.blocks.push(Box::new(Segment { first, entries, prepared }))
+        let long = long.into_iter().map(|place| EntryIndex(first.0 + place)).collect();
+        self.blocks.push(Box::new(Segment { first, entries, long, prepared }))
     }
 
     pub(crate) fn chain(&self) -> &ChainSpec {
@@ -103,6 +107,11 @@ impl EvmStream {
     pub(crate) fn range(&self, segment: u32) -> (EntryIndex, EntryIndex) {
         let segment = self.blocks.get(segment);
         (segment.first, EntryIndex(segment.first.0 + segment.entries))
+    }
+
+    /// Entries of a segment that should begin before their turn, the longest first.
+    pub(crate) fn long_entries(&self, segment: u32) -> Vec<EntryIndex> {
+        self.blocks.get(segment).long.clone()
     }
 
     /// Segment of an entry, and its steps within it.

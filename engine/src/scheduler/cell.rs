@@ -137,19 +137,20 @@ impl<V: Vm> Cell<V> {
         Fold::Value(value)
     }
 
-    /// Whether what `entry` observed still holds; like [`Cell::fold`], without cloning where nothing is folded.
+    /// Whether `holds` is true of the value that `entry` sees; like [`Cell::fold`], without cloning where nothing is
+    /// folded.
     pub(crate) fn holds(
         &self,
         start: &V::Value,
         floor: u32,
         entry: u32,
-        observation: &V::Observation,
+        holds: impl Fn(&V::Value) -> bool,
     ) -> bool {
         if self.versions.live().first().is_none_or(|version| version.entry >= entry) {
-            return V::holds(observation, start);
+            return holds(start);
         }
         match self.fold(start, floor, entry) {
-            Fold::Value(value) => V::holds(observation, &value),
+            Fold::Value(value) => holds(&value),
             Fold::Wait(_) => false,
         }
     }

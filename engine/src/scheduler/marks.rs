@@ -54,6 +54,13 @@ impl Touched {
         self.words[word] |= bit;
     }
 
+    /// Whether a location may be one of these.
+    #[inline]
+    pub(crate) fn may_hold(&self, location: LocationId) -> bool {
+        let (word, bit) = place(location);
+        self.words[word] & bit != 0
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.words == [0; WORDS]
     }

@@ -132,21 +132,21 @@ impl<V: Vm> Memory<V> {
         Ok(())
     }
 
-    /// Whether what `entry` observed of a location still holds.
-    pub(crate) fn holds(&self, id: LocationId, entry: EntryIndex, observation: &V::Observation) -> bool {
+    /// Whether `holds` is true of the value that `entry` sees at a location.
+    pub(crate) fn holds(&self, id: LocationId, entry: EntryIndex, holds: impl Fn(&V::Value) -> bool) -> bool {
         let location = self.table.get(id);
         let cell = self.table.cell(location);
         let floor = self.reset_floor(location, entry.0);
         let Some(cell) = cell else {
             return if floor == 0 {
-                location.base.get().is_some_and(|base| V::holds(observation, base))
+                location.base.get().is_some_and(holds)
             } else {
-                V::holds(observation, &V::value_after_reset(&location.key))
+                holds(&V::value_after_reset(&location.key))
             };
         };
         let cell = cell.lock();
         match cell.start(location, floor) {
-            Some(start) => cell.holds(&start, floor, entry.0, observation),
+            Some(start) => cell.holds(&start, floor, entry.0, holds),
             None => false,
         }
     }

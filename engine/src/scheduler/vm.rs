@@ -96,6 +96,12 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// Whether what was observed still holds of a value.
     fn holds(observation: &Self::Observation, value: &Self::Value) -> bool;
 
+    /// Whether what was observed holds of a value, or may come to hold once more entries in between were executed: a
+    /// prediction need not be given up before.
+    fn may_come_to_hold(observation: &Self::Observation, value: &Self::Value) -> bool {
+        Self::holds(observation, value)
+    }
+
     /// Whether what an entry observed of the location `key` holds of a value, apart from what the entry's place in the
     /// order tells beforehand: a counter, say, of which the entry itself states how far it is by then.
     fn holds_but_for_order(
@@ -161,6 +167,12 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// The entries of a segment: first, and one past the last.
     fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex);
+
+    /// Entries of a segment that are expected to take so long that they should begin before their turn, the longest
+    /// first.
+    fn long_entries_of(&self, _segment: u32) -> Vec<EntryIndex> {
+        Vec::new()
+    }
 
     /// Steps that the entry executes one after another (at least one), with [`View::end_step`] behind each if there
     /// are several.

@@ -153,7 +153,7 @@ fn committing_changes_no_value() {
             })
         };
         assert_eq!(store.read(location, 2), Saw::Value(BASE + 11));
-        assert!(store.memory.holds(location, EntryIndex(2), &(BASE + 11)));
+        assert!(store.memory.holds(location, EntryIndex(2), |value| *value == BASE + 11));
         assert_eq!(store.read(location, 4), Saw::Value(7));
         frontier.join().unwrap();
         assert_eq!(store.memory.committed(location), (0, BASE + 11));
@@ -220,7 +220,7 @@ fn committing_a_reset_changes_no_value() {
         };
         assert_eq!(store.read(untouched, 3), Saw::Value(EMPTY));
         assert_eq!(store.read(written, 3), Saw::Value(EMPTY + 5));
-        assert!(store.memory.holds(written, EntryIndex(3), &(EMPTY + 5)));
+        assert!(store.memory.holds(written, EntryIndex(3), |value| *value == EMPTY + 5));
         frontier.join().unwrap();
         assert_eq!(store.memory.committed(untouched), (1, EMPTY));
         assert_eq!(store.memory.committed(written), (2, EMPTY + 5));

@@ -1,6 +1,7 @@
 //! The optimistic strategy: its handle on a run here, what workers do in `work`, the commits in `frontier`.
 
 mod driver;
+mod early;
 mod frontier;
 mod work;
 
@@ -22,6 +23,7 @@ use crate::{
 };
 use crossbeam::utils::CachePadded;
 use driver::Driver;
+use early::Early;
 use frontier::Commits;
 use parking_lot::Mutex;
 use std::{
@@ -92,6 +94,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
                 submitted_at: Vec::new(),
             }),
             retries: Retries::default(),
+            early: Early::default(),
             driver: Driver::default(),
             stop: Mutex::new(None),
             counters: Counters::default(),
@@ -121,6 +124,9 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
             core.entries.push_recycled(Entry::new);
         }
         core.submitted.store(end.0, Ordering::SeqCst);
+        if core.settings.threads > 1 {
+            core.early.add(core.vm.long_entries_of(segment).into_iter().map(|entry| entry.0));
+        }
         // One is enough: whoever finds more work than its own wakes the next.
         core.wake_one();
     }

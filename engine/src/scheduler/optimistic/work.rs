@@ -1,4 +1,4 @@
-use super::{Driver, Task, frontier::Commits};
+use super::{Driver, Task, early::Early, frontier::Commits};
 use crate::{
     CancelReason,
     cancel::StopSign,
@@ -8,7 +8,7 @@ use crate::{
         entry::{Entry, Record, State},
         ids::{EntryIndex, Incarnation},
         marks::{ReadMarks, Touched},
-        memory::{Memory, Suspects},
+        memory::{Memory, Scan, Suspects},
         retries::Retries,
         strategy::{RunSettings, Stop, panic_message},
         view::SpeculativeView,
@@ -42,6 +42,7 @@ pub(crate) struct Core<V: Vm> {
     pub(super) charge: CachePadded<Charge>,
     pub(super) commits: Mutex<Commits<V>>,
     pub(super) retries: Retries,
+    pub(super) early: Early,
     pub(super) driver: Driver,
     pub(crate) stop_sign: Arc<StopSign>,
     pub(super) stop: Mutex<Option<Stop<V>>>,
@@ -168,6 +169,11 @@ impl<V: Vm> Core<V> {
                 return Some((EntryIndex(entry), incarnation));
             }
         }
+        while let Some(entry) = self.early.take(self.window_end()) {
+            if let Some(incarnation) = self.entries.get(entry).start() {
+                return Some((EntryIndex(entry), incarnation));
+            }
+        }
         let mut cursor = self.cursor.load(Ordering::SeqCst);
         while cursor < self.window_end() {
             match self.cursor.compare_exchange_weak(cursor, cursor + 1, Ordering::SeqCst, Ordering::SeqCst) {
@@ -195,7 +201,7 @@ impl<V: Vm> Core<V> {
             return;
         }
         let frontier = self.frontier();
-        if incarnation.0 == 0 && is_transaction {
+        if incarnation.0 == 0 && is_transaction && index.0 < self.cursor.load(Ordering::SeqCst) {
             self.note_in_flight(frontier, index.0);
         }
         if let Some(fuzz) = &self.settings.fuzz {
@@ -273,7 +279,7 @@ impl<V: Vm> Core<V> {
             !is_final && self.settings.fuzz.as_ref().is_some_and(|fuzz| fuzz.abort(index, incarnation));
         while !entry.finish(incarnation) {
             // Somebody wrote what this execution may have read.
-            if !self.is_valid(index, &entry.record.lock()) {
+            if !self.may_stand(index, &entry.record.lock(), None) {
                 self.invalidate(index, incarnation, State::Running);
                 self.retry(index.0);
                 return self.tell(index, &touched, &mut suspects);
@@ -319,15 +325,18 @@ impl<V: Vm> Core<V> {
         }
     }
 
+    /// Has a ready entry run again: before all that nobody has begun, or, if it began before its turn, in its turn.
     pub(super) fn retry(&self, entry: u32) {
-        self.retries.push(entry);
+        if entry < self.cursor.load(Ordering::SeqCst) {
+            self.retries.push(entry);
+        }
         self.wake_one();
     }
 
     /// Tells later entries that something they may have read was written: the executed ones are checked at once.
     pub(super) fn tell(&self, writer: EntryIndex, touched: &Touched, suspects: &mut Suspects) {
         for suspect in suspects.drain(..) {
-            self.check(EntryIndex(suspect));
+            self.check(EntryIndex(suspect), None);
         }
         if touched.is_empty() {
             return;
@@ -335,14 +344,14 @@ impl<V: Vm> Core<V> {
         model_fence();
         // An entry that begins after this look at the cursor sees what was written.
         let begun = self.cursor.load(Ordering::SeqCst).min(self.submitted.load(Ordering::SeqCst));
-        for index in writer.0 + 1..begun {
+        for index in (writer.0 + 1..begun).chain(self.early.begun_from(begun.max(writer.0 + 1))) {
             if self.entries.get(index).marks.may_hold(touched) {
-                self.check(EntryIndex(index));
+                self.check(EntryIndex(index), Some(touched));
             }
         }
     }
 
-    pub(super) fn check(&self, index: EntryIndex) {
+    pub(super) fn check(&self, index: EntryIndex, touched: Option<&Touched>) {
         let entry = self.entries.get(index.0);
         if entry.suspect() {
             return;
@@ -353,7 +362,9 @@ impl<V: Vm> Core<V> {
             return;
         }
         self.counters.validations.fetch_add(1, Ordering::Relaxed);
-        if !self.is_valid(index, &record) && entry.transition(incarnation, State::Done, State::Invalidating) {
+        if !self.may_stand(index, &record, touched)
+            && entry.transition(incarnation, State::Done, State::Invalidating)
+        {
             drop(record);
             self.invalidate(index, incarnation, State::Invalidating);
             self.retry(index.0);
@@ -386,16 +397,33 @@ impl<V: Vm> Core<V> {
         self.vm.transactions_through(last).saturating_sub(before)
     }
 
-    /// Whether all that an execution observed still holds.
+    /// Whether all that an execution observed holds. At the entry's turn to commit this decides.
     pub(super) fn is_valid(&self, index: EntryIndex, record: &Record<V>) -> bool {
         !record.is_contradicted
             && record.reads.iter().all(|read| {
                 let Some(observation) = &read.observation else { return true };
-                self.memory.holds(read.location, index, observation)
+                self.memory.holds(read.location, index, |value| V::holds(observation, value))
             })
-            && record
-                .scans
-                .iter()
-                .all(|scan| self.memory.scan(&self.vm, &scan.range, index).is_ok_and(|now| now == scan.seen))
+            && self.scans_hold(index, record)
+    }
+
+    /// Whether what an execution observed may still hold at the entry's turn; of locations that were just `touched`,
+    /// if it is known which.
+    fn may_stand(&self, index: EntryIndex, record: &Record<V>, touched: Option<&Touched>) -> bool {
+        !record.is_contradicted
+            && record.reads.iter().all(|read| {
+                let Some(observation) = &read.observation else { return true };
+                touched.is_some_and(|touched| !touched.may_hold(read.location))
+                    || self
+                        .memory
+                        .holds(read.location, index, |value| V::may_come_to_hold(observation, value))
+            })
+            && (touched.is_some() || self.scans_hold(index, record))
+    }
+
+    fn scans_hold(&self, index: EntryIndex, record: &Record<V>) -> bool {
+        let holds =
+            |scan: &Scan<V>| self.memory.scan(&self.vm, &scan.range, index).is_ok_and(|now| now == scan.seen);
+        record.scans.iter().all(holds)
     }
 }
