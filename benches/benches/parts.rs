@@ -1,8 +1,9 @@
-//! Parts of the engine. Throughput is entries, or transactions.
+//! Parts of the engine. Throughput is entries or transactions; where entries meet, what they meet for.
 
 use citius_benches::{
     Size, banner,
-    parts::{Scheduling, SchedulingBench, SendersBench, Shape},
+    parts::{Meeting, MeetingBench, Scheduling, SchedulingBench, SendersBench, Shape, WakeUpBench},
+    threads_at_hand,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -19,6 +20,33 @@ fn schedules(criterion: &mut Criterion) {
     }
 }
 
+fn meetings(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("meeting");
+    for meeting in Meeting::ALL {
+        match MeetingBench::new(meeting, threads_at_hand(), Size::of_this_run()) {
+            Ok(bench) => {
+                bench.verify().unwrap_or_else(|wrong| panic!("{wrong}"));
+                group.throughput(Throughput::Elements(bench.operations()));
+                group.bench_function(meeting.name(), |bencher| bencher.iter(|| bench.run()));
+            }
+            Err(too_few) => eprintln!("SKIPPED: {too_few}"),
+        }
+    }
+}
+
+/// From the submission to a sleeping pool until the second entry began; the pool's falling asleep is not measured.
+fn wake_up(criterion: &mut Criterion) {
+    let bench = match WakeUpBench::new(threads_at_hand()) {
+        Ok(bench) => bench,
+        Err(too_few) => return eprintln!("SKIPPED: {too_few}"),
+    };
+    bench.verify().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let run = || bench.run().unwrap_or_else(|wrong| panic!("{wrong}"));
+    criterion.bench_function("wake-up", |bencher| {
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| run()).sum());
+    });
+}
+
 fn senders(criterion: &mut Criterion) {
     let bench = SendersBench::new(Size::of_this_run());
     bench.verify().unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -27,5 +55,5 @@ fn senders(criterion: &mut Criterion) {
     group.bench_function("recover", |bencher| bencher.iter(|| bench.run()));
 }
 
-criterion_group!(benches, schedules, senders);
+criterion_group!(benches, schedules, meetings, wake_up, senders);
 criterion_main!(benches);

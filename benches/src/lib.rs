@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `blocks` | whole blocks: the engine's two strategies and plain revm over a `CacheDB` ([`blocks`]) |
 //! | `bounds` | nothing, but computes how far perfect scheduling could spread `mainnet-like` blocks ([`bounds`]) |
-//! | `parts` | the scheduler with a machine that does next to nothing; the recovery of senders ([`parts`]) |
+//! | `parts` | the scheduler with a machine that does next to nothing: reads, commits, aborts, wake-ups; the recovery of senders ([`parts`]) |
 //!
 //! ```text
 //! cargo bench -p citius-benches                         everything
@@ -64,6 +64,28 @@ pub struct WrongAnswer {
     pub reason: String,
 }
 
+/// A bench of what several threads do has too few of them.
+#[derive(Debug, thiserror::Error)]
+#[error("{bench} needs {THREADS} threads, not {at_hand}")]
+pub struct TooFewThreads {
+    /// The bench.
+    pub bench: String,
+    /// The threads at hand.
+    pub at_hand: NonZeroUsize,
+}
+
+impl TooFewThreads {
+    fn check(bench: &str, at_hand: NonZeroUsize) -> Result<(), Self> {
+        if at_hand < THREADS { Err(Self { bench: bench.to_owned(), at_hand }) } else { Ok(()) }
+    }
+}
+
+/// Threads that this process may use at one time.
+#[must_use]
+pub fn threads_at_hand() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
 /// What to quote along with the numbers: the commit, how it was built, the threads at hand. The date is criterion's.
 #[must_use]
 pub fn banner() -> String {
@@ -76,6 +98,6 @@ pub fn banner() -> String {
     let is_clean = git(&["status", "--porcelain"]).is_some_and(|changes| changes.is_empty());
     let changed = if is_clean { "" } else { ", changed since" };
     let build = if cfg!(debug_assertions) { "with debug assertions" } else { "optimised" };
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads_at_hand();
     format!("commit {commit}{changed}; built {build}; {threads} threads at hand, {THREADS} used in parallel")
 }

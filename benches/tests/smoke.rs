@@ -1,12 +1,16 @@
 //! Every bench at its smoke size: it gives the right answer, and still runs.
 
 use citius_benches::{
-    Size,
+    Size, THREADS,
     blocks::{self, BlockBench, Runner},
     bounds::{BoundsBench, BoundsSummary},
-    parts::{Scheduling, SchedulingBench, SendersBench, Shape},
+    parts::{Meeting, MeetingBench, Scheduling, SchedulingBench, SendersBench, Shape, WakeUpBench},
 };
-use std::io::{Write, stderr};
+use std::{
+    io::{Write, stderr},
+    num::NonZeroUsize,
+    time::Duration,
+};
 
 fn check(bench: &BlockBench) {
     let gas = bench.verify().unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -77,6 +81,38 @@ fn every_schedule_leaves_what_its_entries_leave_in_order() {
                 bench.verify().unwrap_or_else(|wrong| panic!("{wrong}"));
             }
         }
+    }
+}
+
+/// However few cores there are: whoever waits lets others work.
+#[test]
+fn entries_meet_as_often_as_they_should_and_abort_where_they_should() {
+    for meeting in Meeting::ALL {
+        let bench = MeetingBench::new(meeting, THREADS, Size::Smoke).unwrap();
+        for _ in 0..2 {
+            bench.verify().unwrap_or_else(|wrong| panic!("{wrong}"));
+        }
+        let aborts = if meeting == Meeting::Aborts { bench.operations() } else { 0 };
+        assert_eq!(bench.run(), aborts, "{}", meeting.name());
+    }
+}
+
+#[test]
+fn a_second_thread_wakes_up() {
+    let bench = WakeUpBench::new(THREADS).unwrap();
+    for _ in 0..3 {
+        let time = bench.run().unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert!(time > Duration::ZERO);
+    }
+}
+
+#[test]
+fn what_needs_two_threads_says_so() {
+    let of_one = NonZeroUsize::MIN;
+    let meetings = Meeting::ALL.map(|meeting| MeetingBench::new(meeting, of_one, Size::Smoke).err());
+    for too_few in meetings.into_iter().chain([WakeUpBench::new(of_one).err()]) {
+        let said = too_few.unwrap().to_string();
+        assert!(said.ends_with("needs 2 threads, not 1"), "{said}");
     }
 }
 

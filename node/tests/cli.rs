@@ -1,4 +1,4 @@
-//! The command line beside `replay`: `stress`, `topology`, help, and what is refused.
+//! The command line beside `replay` and `table`: `stress`, `topology`, help, and what is refused.
 
 mod common;
 
@@ -130,7 +130,7 @@ fn topology_prints_a_tree_and_json() {
 
 #[test]
 fn bad_usage_exits_with_2_and_says_why() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 15] = [
         (&[], "Usage"),
         (&["replay"], "DIR"),
         (&["replay", "no-such-folder"], "no-such-folder"),
@@ -144,6 +144,8 @@ fn bad_usage_exits_with_2_and_says_why() {
         (&["stress", "--conflict-percent", "101"], "101"),
         (&["stress", "--json", "no-such-folder/report.json"], "no-such-folder"),
         (&["topology", "--profile", "no-such-profile"], "no-such-profile"),
+        (&["table", "--blocks", "no-such-folder"], "no-such-folder"),
+        (&["table", "--shrink", "0"], "'--shrink <N>': expected at least 1"),
     ];
     for (arguments, needle) in cases {
         let output = citius(arguments);
@@ -155,8 +157,13 @@ fn bad_usage_exits_with_2_and_says_why() {
 
 #[test]
 fn help_shows_examples() {
-    for arguments in [&["--help"][..], &["replay", "--help"], &["stress", "--help"], &["topology", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["replay", "--help"],
+        &["stress", "--help"],
+        &["table", "--help"],
+        &["topology", "--help"],
+    ] {
         let output = citius(arguments);
         assert_eq!(output.status.code(), Some(0));
         assert!(String::from_utf8_lossy(&output.stdout).contains("Examples:\n  citius "), "{arguments:?}");

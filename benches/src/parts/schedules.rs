@@ -1,20 +1,16 @@
+use super::machine::{CONSTANTS, Counters, Program, READS, WRITTEN, Write, count, look, set, sum, write_all};
 use crate::{Size, THREADS, WrongAnswer};
 use citius_engine::{
     WorkerPool,
-    scheduler::{
-        Change, EntryIndex, Interrupt, LocationId, Optimistic, RunSettings, Serial, Strategy, View, Vm,
-    },
+    scheduler::{EntryIndex, Interrupt, Optimistic, RunSettings, Serial, Strategy, View},
 };
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 /// What the entries of a schedule do, and so which part of the scheduler their time goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
+    /// None does anything: starting an entry and committing it.
+    Nothing,
     /// Each counts at a location of its own: starting, landing and committing an entry.
     Independent,
     /// All count at one location, each on what the one before left: stale reads, waiting, running again.
@@ -23,22 +19,102 @@ pub enum Shape {
     Sums,
     /// Each reads 16 locations, half of them nobody else's: naming locations, reading values.
     Reads,
+    /// Each reads 64 locations that nobody writes: reading what stood there before. Against `Nothing`, a read.
+    ReadsUntouched,
+    /// Each reads 64 locations that the first entry wrote: reading committed versions, where one thread works. Against
+    /// `ReadsUntouched`, what a version adds to a read.
+    ReadsWritten,
+    /// Each writes the same 64 locations without looking: landing and committing writes. Against `Nothing`, a write's
+    /// landing and commit.
+    Writes,
 }
+
+/// Locations that an entry of [`Shape::Writes`] writes.
+const WRITES: u32 = 64;
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Independent, Self::Dependent, Self::Sums, Self::Reads];
+    pub const ALL: [Self; 8] = [
+        Self::Nothing,
+        Self::Independent,
+        Self::Dependent,
+        Self::Sums,
+        Self::Reads,
+        Self::ReadsUntouched,
+        Self::ReadsWritten,
+        Self::Writes,
+    ];
 
     /// Its name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Nothing => "nothing",
             Self::Independent => "independent",
             Self::Dependent => "dependent",
             Self::Sums => "sums",
             Self::Reads => "reads-16",
+            Self::ReadsUntouched => "reads-64-untouched",
+            Self::ReadsWritten => "reads-64-written",
+            Self::Writes => "writes-64",
         }
     }
+
+    /// The values that so many entries leave, in order, by key.
+    fn leaves(self, entries: u32) -> BTreeMap<u32, u64> {
+        let each = |value| (1..entries).map(move |entry| (entry, value));
+        let written = (WRITTEN..WRITTEN + READS).map(|key| (key, 1));
+        match self {
+            Self::Nothing => BTreeMap::new(),
+            Self::Independent | Self::Reads => (0..entries).map(|entry| (entry, 1)).collect(),
+            Self::Dependent | Self::Sums => [(0, u64::from(entries))].into(),
+            Self::ReadsUntouched => written.chain(each(1)).collect(),
+            Self::ReadsWritten => written.chain(each(1 + u64::from(READS))).collect(),
+            Self::Writes => (0..WRITES).map(|key| (key, u64::from(entries))).collect(),
+        }
+    }
+}
+
+impl Program for Shape {
+    fn execute<W: View<Counters<Self>>>(
+        &self,
+        view: &mut W,
+        entry: EntryIndex,
+    ) -> Result<(), Interrupt<Counters<Self>>> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Independent => count(view, entry.0),
+            Self::Dependent => count(view, 0),
+            Self::Sums => {
+                let location = view.locate(0, None)?;
+                view.write(location, Write::Add(1));
+                Ok(())
+            }
+            Self::Reads => {
+                for shared in 0..8 {
+                    look(view, CONSTANTS + shared)?;
+                }
+                for own in 1..8 {
+                    look(view, CONSTANTS + entry.0 * 8 + 8 + own)?;
+                }
+                count(view, entry.0)
+            }
+            Self::ReadsUntouched | Self::ReadsWritten if entry.0 == 0 => write_all(view),
+            Self::ReadsUntouched => write_sum(view, entry, CONSTANTS),
+            Self::ReadsWritten => write_sum(view, entry, WRITTEN),
+            Self::Writes => (0..WRITES).try_for_each(|key| set(view, key, u64::from(entry.0) + 1)),
+        }
+    }
+}
+
+/// Writes what a sum of locations came to, and one, so that it is a change, where nobody else writes.
+fn write_sum<W: View<Counters<Shape>>>(
+    view: &mut W,
+    entry: EntryIndex,
+    first: u32,
+) -> Result<(), Interrupt<Counters<Shape>>> {
+    let sum = sum(view, first)?;
+    set(view, entry.0, 1 + sum)
 }
 
 /// How entries are scheduled.
@@ -71,7 +147,7 @@ impl Scheduling {
 pub struct SchedulingBench {
     shape: Shape,
     entries: u32,
-    strategy: Box<dyn Strategy<Counters>>,
+    strategy: Box<dyn Strategy<Counters<Shape>>>,
     settings: RunSettings,
 }
 
@@ -81,7 +157,7 @@ impl SchedulingBench {
     pub fn new(shape: Shape, scheduling: Scheduling, size: Size) -> Self {
         let threads = if scheduling == Scheduling::Optimistic { THREADS } else { NonZeroUsize::MIN };
         let pool = WorkerPool::unpinned(threads).unwrap_or_else(|error| panic!("{error}"));
-        let strategy: Box<dyn Strategy<Counters>> = match scheduling {
+        let strategy: Box<dyn Strategy<Counters<Shape>>> = match scheduling {
             Scheduling::Serial => Box::new(Serial::default()),
             Scheduling::OptimisticAlone | Scheduling::Optimistic => Box::new(Optimistic::default()),
         };
@@ -97,13 +173,7 @@ impl SchedulingBench {
     /// Runs all entries. Returns the values that they left, by key.
     #[must_use]
     pub fn run(&self) -> BTreeMap<u32, u64> {
-        let vm = Arc::new(Counters { shape: self.shape, entries: self.entries, changes: Mutex::default() });
-        let run = self.strategy.start(Arc::clone(&vm), self.settings.clone());
-        run.submit(0, 1 << 30);
-        run.drive(&|| false);
-        run.close();
-        let mut changes = vm.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut changes)
+        Counters::new(self.shape, self.entries).run(&*self.strategy, &self.settings).values
     }
 
     /// Checks what the entries left.
@@ -112,182 +182,13 @@ impl SchedulingBench {
     ///
     /// [`WrongAnswer`] if it is not what they leave in order.
     pub fn verify(&self) -> Result<(), WrongAnswer> {
-        let all = u64::from(self.entries);
-        let expected: BTreeMap<u32, u64> = match self.shape {
-            Shape::Independent | Shape::Reads => (0..self.entries).map(|entry| (entry, 1)).collect(),
-            Shape::Dependent | Shape::Sums => [(0, all)].into(),
-        };
         let left = self.run();
-        if left == expected {
+        if left == self.shape.leaves(self.entries) {
             return Ok(());
         }
         let sum: u64 = left.values().sum();
-        let reason = format!("left {} values with sum {sum}, not those of {all} entries", left.len());
+        let reason =
+            format!("left {} values with sum {sum}, not those of {} entries", left.len(), self.entries);
         Err(WrongAnswer { bench: format!("{} {}", self.strategy.name(), self.shape.name()), reason })
     }
-}
-
-/// A machine of numbers that begin at 0.
-#[derive(Debug)]
-struct Counters {
-    shape: Shape,
-    entries: u32,
-    changes: Mutex<BTreeMap<u32, u64>>,
-}
-
-#[derive(Debug, Clone)]
-enum Write {
-    Set(u64),
-    Add(u64),
-}
-
-/// The first of the locations that nobody writes.
-const CONSTANTS: u32 = 1 << 20;
-
-impl Vm for Counters {
-    type Key = u32;
-    type Range = Infallible;
-    type Value = u64;
-    type Write = Write;
-    /// The value itself.
-    type Observation = u64;
-    type Output = ();
-    type ReadError = Infallible;
-    type Refusal = Infallible;
-    type Ledger = ();
-    type Local<W: View<Self>> = W;
-
-    fn base_value(
-        &self,
-        _key: &u32,
-        _parent: Option<&u32>,
-        _should_stop: &dyn Fn() -> bool,
-    ) -> Result<u64, Interrupt<Self>> {
-        Ok(0)
-    }
-
-    fn base_range(&self, range: &Infallible) -> Result<Vec<u32>, Infallible> {
-        match *range {}
-    }
-
-    fn in_range(range: &Infallible, _key: &u32) -> bool {
-        match *range {}
-    }
-
-    fn is_visible(_value: &u64) -> bool {
-        true
-    }
-
-    fn apply(value: &mut u64, write: &Write) {
-        match write {
-            Write::Set(new) => *value = *new,
-            Write::Add(amount) => *value += amount,
-        }
-    }
-
-    fn is_absolute(write: &Write) -> bool {
-        matches!(write, Write::Set(_))
-    }
-
-    fn resets_children(_write: &Write) -> bool {
-        false
-    }
-
-    fn value_after_reset(_key: &u32) -> u64 {
-        0
-    }
-
-    fn is_worth_waiting_for(write: &Write) -> bool {
-        Self::is_absolute(write)
-    }
-
-    fn holds(seen: &u64, value: &u64) -> bool {
-        seen == value
-    }
-
-    fn local<W: View<Self>>(&self, view: W) -> W {
-        view
-    }
-
-    fn rebind<W: View<Self>>(self: &Arc<Self>, _local: &mut W) {}
-
-    fn unbind<W: View<Self>>(_local: &mut W) {}
-
-    fn view<W: View<Self>>(local: &mut W) -> &mut W {
-        local
-    }
-
-    fn execute<W: View<Self>>(&self, view: &mut W, entry: EntryIndex) -> Result<(), Interrupt<Self>> {
-        match self.shape {
-            Shape::Independent => count(view, entry.0),
-            Shape::Dependent => count(view, 0),
-            Shape::Sums => {
-                let location = view.locate(0, None)?;
-                view.write(location, Write::Add(1));
-                Ok(())
-            }
-            Shape::Reads => {
-                for shared in 0..8 {
-                    look(view, CONSTANTS + shared)?;
-                }
-                for own in 1..8 {
-                    look(view, CONSTANTS + entry.0 * 8 + 8 + own)?;
-                }
-                count(view, entry.0)
-            }
-        }
-    }
-
-    fn ledger(&self) {}
-
-    fn admit(&self, _ledger: &(), _entry: EntryIndex) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn commit(&self, _ledger: &mut (), _entry: EntryIndex, _output: ()) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn refuse_read(&self, _entry: EntryIndex, error: Infallible) -> Infallible {
-        error
-    }
-
-    fn segment_of(&self, _entry: EntryIndex) -> u32 {
-        0
-    }
-
-    fn entries_of(&self, _segment: u32) -> (EntryIndex, EntryIndex) {
-        (EntryIndex(0), EntryIndex(self.entries))
-    }
-
-    fn transaction_count(&self, _entry: EntryIndex) -> u32 {
-        1
-    }
-
-    fn transactions_through(&self, entry: EntryIndex) -> u32 {
-        entry.0 + 1
-    }
-
-    fn seal(
-        &self,
-        _ledger: &mut (),
-        _segment: u32,
-        changes: Vec<Change<Self>>,
-        _lookup: &dyn Fn(LocationId) -> (u32, u64),
-    ) {
-        let changes = changes.into_iter().map(|change| (change.key, change.after)).collect();
-        *self.changes.lock().unwrap_or_else(PoisonError::into_inner) = changes;
-    }
-}
-
-fn look<W: View<Counters>>(view: &mut W, key: u32) -> Result<(LocationId, u64), Interrupt<Counters>> {
-    let (read, value) = view.read(key, None)?;
-    view.observe(read, value);
-    Ok((view.location(read), value))
-}
-
-fn count<W: View<Counters>>(view: &mut W, key: u32) -> Result<(), Interrupt<Counters>> {
-    let (location, value) = look(view, key)?;
-    view.write(location, Write::Set(value + 1));
-    Ok(())
 }

@@ -20,7 +20,6 @@ pub(super) struct Bench {
     pub(super) data_pool: rayon::ThreadPool,
     strategy: StrategyChoice,
     pub(super) repeat: usize,
-    finds_limits: bool,
     contests: Cell<usize>,
 }
 
@@ -52,15 +51,14 @@ impl Bench {
         workers.extend(executor.pin_caller());
         let placement = Placement { workers, data_pool: data_pool_placement };
         output::print(&placement.summary())?;
-        let (strategy, repeat, finds_limits) = (args.strategy, args.repeat, args.limits);
-        let contests = Cell::new(0);
-        Ok(Self { plan, placement, executor, data_pool, strategy, repeat, finds_limits, contests })
+        let (strategy, repeat) = (args.strategy, args.repeat);
+        Ok(Self { plan, placement, executor, data_pool, strategy, repeat, contests: Cell::new(0) })
     }
 
-    /// Measures a case.
-    pub(super) fn contest(&self, case: &Case, progress: &Progress) -> Contest {
+    /// Measures a case; `finds_limits` says whether what limits its blocks is found too.
+    pub(super) fn contest(&self, case: &Case, finds_limits: bool, progress: &Progress) -> Contest {
         let index = self.contests.replace(self.contests.get() + 1);
-        let Self { strategy, repeat, finds_limits, .. } = *self;
+        let Self { strategy, repeat, .. } = *self;
         let settings = ContestSettings { strategy, repeat, index, finds_limits };
         contest::run(&self.executor, case, settings, || progress.step())
     }

@@ -32,7 +32,11 @@ pub(super) struct MeasureArgs {
     /// Write the results as JSON into this file as well
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+}
 
+/// Options of the commands that measure whatever they are given.
+#[derive(Debug, Args)]
+pub(super) struct ModeArgs {
     /// Execute consecutive blocks as one stream: the next begins while the last still runs
     #[arg(long)]
     pub(super) stream: bool,

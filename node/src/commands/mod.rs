@@ -5,12 +5,16 @@ mod measure_args;
 mod number;
 mod output;
 mod progress;
+mod recorded_blocks;
 mod replay;
 mod stress;
+mod table;
 mod topology;
+mod workload_blocks;
 
 pub(crate) use replay::{ReplayArgs, replay};
 pub(crate) use stress::{StressArgs, stress};
+pub(crate) use table::{TableArgs, table};
 pub(crate) use topology::{TopologyArgs, topology};
 
 /// What a command's exit code says.

@@ -1,22 +1,18 @@
 use super::{
     Verdict,
     bench::{Bench, Placement},
-    measure_args::MeasureArgs,
+    measure_args::{MeasureArgs, ModeArgs},
     number::whole_number,
     output::{self, JsonFile},
     progress::Progress,
+    workload_blocks::{as_stream, block_by_block},
 };
-use crate::{
-    contest::BlockContest,
-    execution::Case,
-    report::{self, Entry, StreamEntry, Subject, Total, WorkloadLabel},
-};
+use crate::report::{self, Entry, StreamEntry, Subject, Total};
 use anyhow::Result;
 use citius_topology::ProfileChoice;
-use citius_workloads::{Workload, WorkloadKind, WorkloadSpec, generate, standard_suite};
+use citius_workloads::{WorkloadKind, WorkloadSpec, generate, standard_suite};
 use clap::Args;
 use serde::Serialize;
-use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,6 +62,9 @@ pub(crate) struct StressArgs {
 
     #[command(flatten)]
     measure: MeasureArgs,
+
+    #[command(flatten)]
+    mode: ModeArgs,
 }
 
 /// The machine-readable report.
@@ -89,16 +88,18 @@ fn run(args: &StressArgs, file: Option<&JsonFile>) -> Result<Verdict> {
         spec.validate()?;
     }
     let bench = Bench::start(&args.measure)?;
-    let runs_of = |spec: &WorkloadSpec| if args.measure.stream { 1 } else { spec.blocks as usize };
+    let runs_of = |spec: &WorkloadSpec| if args.mode.stream { 1 } else { spec.blocks as usize };
     let progress = Progress::new(specs.iter().map(runs_of).sum::<usize>() * bench.repeat);
     let (mut entries, mut streams) = (Vec::new(), Vec::new());
     for spec in &specs {
         progress.say(&spec.to_string());
         let workload = generate(spec)?;
-        if args.measure.stream {
-            as_stream(&bench, &progress, spec, workload, &mut entries, &mut streams);
+        if args.mode.stream {
+            let (blocks, stream) = as_stream(&bench, &progress, args.mode.limits, spec, workload);
+            entries.extend(blocks);
+            streams.push(stream);
         } else {
-            block_by_block(&bench, &progress, spec, workload, &mut entries);
+            entries.extend(block_by_block(&bench, &progress, args.mode.limits, spec, workload));
         }
     }
     drop(progress);
@@ -146,74 +147,4 @@ fn specs(args: &StressArgs) -> Vec<WorkloadSpec> {
         }
     }
     specs
-}
-
-/// Each block on the state that the one before left.
-fn block_by_block(
-    bench: &Bench,
-    progress: &Progress,
-    spec: &WorkloadSpec,
-    workload: Workload,
-    entries: &mut Vec<Entry>,
-) {
-    let dirs = dirs(&workload);
-    let mut state = Arc::new(workload.genesis);
-    for (block, dir) in workload.blocks.into_iter().zip(dirs) {
-        let hash = block.header.hash_slow();
-        let number = block.header.number;
-        let case =
-            Case { chain: workload.chain.clone(), state: Arc::clone(&state), blocks: vec![Arc::new(block)] };
-        let contest = bench.contest(&case, progress);
-        let found = &contest.blocks[0];
-        entries.push(entry(spec, &workload.name, dir, &case, 0, found));
-        drop(case);
-        if let Ok(outcome) = &found.serial {
-            let state = Arc::make_mut(&mut state);
-            state.apply(&outcome.changes);
-            state.set_block_hash(number, hash);
-        }
-    }
-}
-
-/// All blocks as one stream.
-fn as_stream(
-    bench: &Bench,
-    progress: &Progress,
-    spec: &WorkloadSpec,
-    workload: Workload,
-    entries: &mut Vec<Entry>,
-    streams: &mut Vec<StreamEntry>,
-) {
-    let (name, dirs) = (workload.name.clone(), dirs(&workload));
-    let case = Case::stream(workload);
-    let contest = bench.contest(&case, progress);
-    for (index, (found, dir)) in contest.blocks.iter().zip(&dirs).enumerate() {
-        entries.push(entry(spec, &name, dir.clone(), &case, index, found));
-    }
-    streams.push(StreamEntry::new(Some(label(spec, &name)), dirs, &contest.whole));
-}
-
-fn entry(
-    spec: &WorkloadSpec,
-    name: &str,
-    dir: String,
-    case: &Case,
-    index: usize,
-    found: &BlockContest,
-) -> Entry {
-    let entry = Entry::new(dir, case, index, found);
-    Entry { workload: Some(label(spec, name)), ..entry }
-}
-
-fn label(spec: &WorkloadSpec, name: &str) -> WorkloadLabel {
-    WorkloadLabel { name: name.to_owned(), conflict_percent: spec.conflict_percent, seed: spec.seed }
-}
-
-/// What a workload's blocks are called: as the workload, with their number if there are several.
-fn dirs(workload: &Workload) -> Vec<String> {
-    let name = &workload.name;
-    match workload.blocks.as_slice() {
-        [_] => vec![name.clone()],
-        blocks => blocks.iter().map(|block| format!("{name}#{}", block.header.number)).collect(),
-    }
 }

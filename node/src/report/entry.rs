@@ -2,6 +2,10 @@ use crate::{contest::BlockContest, execution::Case, limits::Limits};
 use citius_engine::{BlockError, BlockMetrics, ExecutionError};
 use serde::Serialize;
 
+/// Gas and transactions from which on a block's work, not its overhead, makes its time.
+pub(super) const LARGE_GAS_MIN: u64 = 4_000_000;
+pub(super) const LARGE_TXS_MIN: u64 = 30;
+
 /// One block's line in a report. Times are nanoseconds: medians of interleaved runs, from decoded transactions with
 /// known senders to finished receipts, bloom and merged change set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -123,6 +127,12 @@ impl Entry {
     #[must_use]
     pub fn is_executed(&self) -> bool {
         self.error.is_none()
+    }
+
+    /// Whether the block's work, not its overhead, makes its time: at least 4 Mgas and 30 transactions.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.gas >= LARGE_GAS_MIN && self.txs >= LARGE_TXS_MIN
     }
 
     /// Serial time over parallel time; `None` for blocks that were refused, are empty, or were not measured.

@@ -1,6 +1,7 @@
 //! What a measuring command found: as JSON through serde, as a table for people.
 
 mod entry;
+mod gains;
 mod limits;
 mod stream;
 mod table;
@@ -8,6 +9,7 @@ mod text;
 mod total;
 
 pub use entry::{Entry, WorkloadLabel};
+pub use gains::{Gains, GainsRow, markdown};
 pub use limits::{BoundsTotal, LimitsTotal};
 pub use stream::StreamEntry;
 pub use text::{Subject, text};

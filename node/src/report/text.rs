@@ -1,4 +1,9 @@
-use super::{Entry, StreamEntry, Total, limits, table::Table};
+use super::{
+    Entry, StreamEntry, Total,
+    entry::{LARGE_GAS_MIN, LARGE_TXS_MIN},
+    limits,
+    table::Table,
+};
 use std::fmt::Write;
 
 /// What a report's lines are about.
@@ -15,20 +20,7 @@ pub enum Subject {
 pub fn text(subject: Subject, entries: &[Entry], streams: &[StreamEntry], total: &Total) -> String {
     let mut text = table(subject, entries).lines().join("\n");
     text.push('\n');
-    for entry in entries {
-        if let Some(error) = &entry.error {
-            let _ = writeln!(text, "{}: refused: {error}", entry.dir);
-        }
-        if let Some(mismatch) = &entry.mismatch {
-            let _ = writeln!(text, "{}: does not match: {mismatch}", entry.dir);
-        }
-        if let Some(note) = &entry.cachedb_note {
-            let _ = writeln!(text, "{}: CacheDB {note}; its time is not compared", entry.dir);
-        }
-        if let Some(note) = &entry.record_note {
-            let _ = writeln!(text, "{}: its record was changed: {note}", entry.dir);
-        }
-    }
+    text.push_str(&notes(entries));
     text.push('\n');
     for stream in streams {
         let is_refused = entries.iter().any(|entry| !entry.is_executed() && stream.dirs.contains(&entry.dir));
@@ -48,14 +40,29 @@ pub fn text(subject: Subject, entries: &[Entry], streams: &[StreamEntry], total:
     text + &limits::text(entries, total, large.as_ref())
 }
 
-/// Gas and transactions from which on a block's work, not its overhead, makes its time.
-const LARGE_GAS_MIN: u64 = 4_000_000;
-const LARGE_TXS_MIN: u64 = 30;
+/// What there is to say of single blocks, a line each: refused, not matching, not to be compared.
+pub(super) fn notes(entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        if let Some(error) = &entry.error {
+            let _ = writeln!(text, "{}: refused: {error}", entry.dir);
+        }
+        if let Some(mismatch) = &entry.mismatch {
+            let _ = writeln!(text, "{}: does not match: {mismatch}", entry.dir);
+        }
+        if let Some(note) = &entry.cachedb_note {
+            let _ = writeln!(text, "{}: CacheDB {note}; its time is not compared", entry.dir);
+        }
+        if let Some(note) = &entry.record_note {
+            let _ = writeln!(text, "{}: its record was changed: {note}", entry.dir);
+        }
+    }
+    text
+}
 
 /// What the large blocks among others come to, by which engines are compared.
 fn large_blocks(subject: Subject, entries: &[Entry]) -> Option<Total> {
-    let is_large = |entry: &&Entry| entry.gas >= LARGE_GAS_MIN && entry.txs >= LARGE_TXS_MIN;
-    let large: Vec<Entry> = entries.iter().filter(is_large).cloned().collect();
+    let large: Vec<Entry> = entries.iter().filter(|entry| entry.is_large()).cloned().collect();
     let tells_more = subject == Subject::Block && !large.is_empty() && large.len() < entries.len();
     tells_more.then(|| Total::of(&large))
 }
