@@ -198,8 +198,8 @@ impl BlockStream<'_> {
         run.submit(segment, self.engine.config.memory_per_block_bytes_max);
     }
 
-    /// The outcome of the next block, in order; `None` when there is none left. The calling thread works until
-    /// it is there.
+    /// The outcome of the next block, in order; `None` when there is none left. The calling thread works until it is
+    /// there, at later blocks too, and ends the transaction that it is at first.
     #[expect(clippy::should_implement_trait, reason = "an iterator could not be submitted to meanwhile")]
     pub fn next(&mut self) -> Option<Result<BlockOutcome, ExecutionError>> {
         if self.taken == self.submitted {

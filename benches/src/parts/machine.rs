@@ -176,7 +176,7 @@ impl<P: Program> Vm for Counters<P> {
         &self,
         _ledger: &mut (),
         _segment: u32,
-        changes: Vec<Change<Self>>,
+        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         _lookup: &dyn Fn(LocationId) -> (u32, u64),
     ) {
         let left = changes.into_iter().map(|change| (change.key, change.after)).collect();

@@ -154,7 +154,7 @@ impl Ledger {
     pub(crate) fn seal(
         &mut self,
         prepared: &PreparedBlock,
-        changes: Vec<Change<EvmStream>>,
+        changes: &mut dyn ExactSizeIterator<Item = Change<EvmStream>>,
         lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
     ) -> BlockOutcome {
         let ledger = std::mem::take(self);
@@ -190,17 +190,17 @@ fn request_data(contract: Address, result: ExecutionResult) -> Result<Bytes, Blo
 
 /// Merges the locations that a block wrote into a change set.
 fn change_set(
-    changes: Vec<Change<EvmStream>>,
+    changes: &mut dyn ExactSizeIterator<Item = Change<EvmStream>>,
     lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
 ) -> ChangeSet {
-    let mut set = ChangeSet::default();
-    let mut places: HashMap<LocationId, usize> = HashMap::default();
-    let mut slots = Vec::with_capacity(changes.len());
+    let mut set = ChangeSet { accounts: Vec::with_capacity(changes.len()), ..ChangeSet::default() };
+    let mut locations = Vec::with_capacity(changes.len());
+    let mut slots = Vec::new();
     for change in changes {
         match (change.key, change.before, change.after) {
             (EvmKey::Account(address), EvmValue::Account(before), EvmValue::Account(after)) => {
                 add_code(&mut set, before.as_ref(), after.as_ref());
-                places.insert(change.location, set.accounts.len());
+                locations.push(change.location);
                 let before = before.map(|value| value.account);
                 set.accounts.push(account_change(address, before, after, change.was_reset));
             }
@@ -210,16 +210,37 @@ fn change_set(
             (key, before, after) => panic!("{key:?} went from {before:?} to {after:?}"),
         }
     }
+    add_slots(&mut set, &locations, slots, lookup);
+    set.accounts.retain(AccountChange::is_change);
+    set
+}
+
+/// Adds slots to their accounts, of which those that were written stand first in the set, at `locations`.
+fn add_slots(
+    set: &mut ChangeSet,
+    locations: &[LocationId],
+    slots: Vec<(LocationId, SlotChange)>,
+    lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
+) {
+    // Slots of one account mostly come together.
+    let mut last = None;
+    let written = locations.iter().enumerate().filter(|_| !slots.is_empty());
+    let mut places: HashMap<LocationId, usize> =
+        written.map(|(place, location)| (*location, place)).collect();
     for (account, mut slot) in slots {
-        let place = *places.entry(account).or_insert_with(|| {
-            // Only its storage changed.
-            let (EvmKey::Account(address), value) = lookup(account) else {
-                panic!("the parent of a slot is an account")
-            };
-            let value = value.into_account();
-            set.accounts.push(account_change(address, value.as_ref().map(|v| v.account), value, false));
-            set.accounts.len() - 1
-        });
+        let place = match last {
+            Some((location, place)) if location == account => place,
+            _ => *places.entry(account).or_insert_with(|| {
+                // Only its storage changed.
+                let (EvmKey::Account(address), value) = lookup(account) else {
+                    panic!("the parent of a slot is an account")
+                };
+                let value = value.into_account();
+                set.accounts.push(account_change(address, value.as_ref().map(|v| v.account), value, false));
+                set.accounts.len() - 1
+            }),
+        };
+        last = Some((account, place));
         let change = &mut set.accounts[place];
         if change.storage_wiped {
             // What stood there before the wipe depends on who asked: it is left out.
@@ -229,8 +250,6 @@ fn change_set(
             change.storage.push(slot);
         }
     }
-    set.accounts.retain(AccountChange::is_change);
-    set
 }
 
 fn account_change(

@@ -356,7 +356,7 @@ impl Vm for EvmStream {
         &self,
         ledger: &mut Ledger,
         segment: u32,
-        changes: Vec<Change<Self>>,
+        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
     ) {
         self.publish(ledger.seal(self.block(segment), changes, lookup));

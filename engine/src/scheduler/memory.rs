@@ -3,7 +3,7 @@ use super::{
     ids::{EntryIndex, Incarnation, LocationId},
     locations::{Location, LocationTable},
     marks::Touched,
-    vm::{Change, Interrupt, Scanned, Vm},
+    vm::{Change, ChangeLog, Interrupt, Scanned, Vm},
 };
 use crate::{cancel::StopSign, sync::Mutex};
 use smallvec::SmallVec;
@@ -252,7 +252,7 @@ impl<V: Vm> Memory<V> {
         entry: EntryIndex,
         segment: u32,
         id: LocationId,
-        log: &mut Vec<(LocationId, V::Value)>,
+        log: &mut ChangeLog<V>,
     ) -> Result<(), Interrupt<V>> {
         self.fold_in(vm, entry, segment, id, None, log)
     }
@@ -265,7 +265,7 @@ impl<V: Vm> Memory<V> {
         entry: EntryIndex,
         segment: u32,
         (id, write): (LocationId, V::Write),
-        log: &mut Vec<(LocationId, V::Value)>,
+        log: &mut ChangeLog<V>,
     ) -> Result<(), Interrupt<V>> {
         self.fold_in(vm, entry, segment, id, Some(write), log)
     }
@@ -278,7 +278,7 @@ impl<V: Vm> Memory<V> {
         segment: u32,
         id: LocationId,
         late: Option<V::Write>,
-        log: &mut Vec<(LocationId, V::Value)>,
+        log: &mut ChangeLog<V>,
     ) -> Result<(), Interrupt<V>> {
         let location = self.table.get(id);
         let floor = self.committed_floor(location);
@@ -293,12 +293,13 @@ impl<V: Vm> Memory<V> {
                 panic!("entry {entry} commits a write to {:?} that is not there", location.key)
             }),
         };
+        let is_base = cell.committed.is_none() && floor == 0;
         let Some(mut value) = cell.take_start(location, floor) else {
             unreachable!("the base value was just loaded")
         };
         if cell.logged_in != segment + 1 {
             cell.logged_in = segment + 1;
-            log.push((id, value.clone()));
+            log.push((id, (!is_base).then(|| value.clone())));
         }
         V::apply(&mut value, &write);
         cell.committed = Some(value);
@@ -312,21 +313,20 @@ impl<V: Vm> Memory<V> {
     }
 
     /// What a segment changed, from the log that its commits wrote. Empties the log.
-    pub(crate) fn changes(&self, first: EntryIndex, log: &mut Vec<(LocationId, V::Value)>) -> Vec<Change<V>> {
-        log.drain(..)
-            .map(|(id, before)| {
-                let location = self.table.get(id);
-                let (key, after) = self.committed(id);
-                Change {
-                    location: id,
-                    key,
-                    parent: location.parent,
-                    before,
-                    after,
-                    was_reset: location.reset_committed.load(Ordering::SeqCst) > first.0,
-                }
-            })
-            .collect()
+    pub(crate) fn changes<'a>(
+        &'a self,
+        first: EntryIndex,
+        log: &'a mut ChangeLog<V>,
+    ) -> impl ExactSizeIterator<Item = Change<V>> + 'a {
+        log.drain(..).map(move |(id, before)| {
+            let location = self.table.get(id);
+            let (key, after) = self.committed(id);
+            let Some(before) = before.or_else(|| location.base.get().cloned()) else {
+                unreachable!("a commit onto the base value knows it")
+            };
+            let was_reset = location.reset_committed.load(Ordering::SeqCst) > first.0;
+            Change { location: id, key, parent: location.parent, before, after, was_reset }
+        })
     }
 
     /// Key and committed value of a location that was read or written.

@@ -1,7 +1,7 @@
 use parking_lot::Mutex;
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, binary_heap::PeekMut},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -21,16 +21,24 @@ impl Retries {
         self.count.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(crate) fn pop(&self) -> Option<u32> {
+    /// The lowest entry, if it is below `end`.
+    pub(crate) fn pop_below(&self, end: u32) -> Option<u32> {
         if self.is_empty() {
             return None;
         }
-        let entry = self.heap.lock().pop()?;
+        let mut heap = self.heap.lock();
+        let lowest = heap.peek_mut().filter(|lowest| lowest.0 < end)?;
+        let entry = PeekMut::pop(lowest);
         self.count.fetch_sub(1, Ordering::SeqCst);
         Some(entry.0)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is an entry below `end`.
+    pub(crate) fn has_below(&self, end: u32) -> bool {
+        !self.is_empty() && self.heap.lock().peek().is_some_and(|lowest| lowest.0 < end)
+    }
+
+    fn is_empty(&self) -> bool {
         self.count.load(Ordering::SeqCst) == 0
     }
 }

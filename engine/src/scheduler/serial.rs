@@ -238,9 +238,9 @@ impl<V: Vm> SerialRun<V> {
         }
         let execute = began.elapsed();
         let stream = V::view(local).stream();
-        let changes = stream.changes(first, log);
         let locations = (stream.locations.len() - locations_before) as u64;
-        self.vm.seal(ledger, segment, changes, &|id| stream.settled(id));
+        let stream = &*stream;
+        self.vm.seal(ledger, segment, &mut stream.changes(first, log), &|id| stream.settled(id));
         let sealed_at = Instant::now();
         sealed.push(SegmentMetrics {
             executions: *executions,
@@ -323,23 +323,17 @@ impl<V: Vm> SerialStream<V> {
         Ok(value)
     }
 
-    fn changes(&mut self, first: EntryIndex, log: &mut Vec<(LocationId, V::Value)>) -> Vec<Change<V>> {
-        log.drain(..)
-            .map(|(id, before)| {
-                let Ok(after) = self.value(id).map(|value| value.clone()) else {
-                    unreachable!("a written location has a value")
-                };
-                let location = &self.locations[id.0 as usize];
-                Change {
-                    location: id,
-                    key: location.key.clone(),
-                    parent: location.parent,
-                    before,
-                    after,
-                    was_reset: location.reset_by > first.0,
-                }
-            })
-            .collect()
+    fn changes<'a>(
+        &'a self,
+        first: EntryIndex,
+        log: &'a mut Vec<(LocationId, V::Value)>,
+    ) -> impl ExactSizeIterator<Item = Change<V>> + 'a {
+        log.drain(..).map(move |(id, before)| {
+            let location = &self.locations[id.0 as usize];
+            let (key, after) = self.settled(id);
+            let was_reset = location.reset_by > first.0;
+            Change { location: id, key, parent: location.parent, before, after, was_reset }
+        })
     }
 
     /// Key and value of a location that was read or written.

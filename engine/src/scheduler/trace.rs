@@ -112,7 +112,7 @@ impl<V: Vm> Tracer<V> {
         let needs = entries.map(|entry| self.run_entry(entry).map_err(refused)).collect::<Result<_, _>>()?;
         let view = V::view(&mut self.local);
         let changes = view.changes();
-        self.vm.seal(&mut self.ledger, segment, changes, &|id| view.settled(id));
+        self.vm.seal(&mut self.ledger, segment, &mut changes.into_iter(), &|id| view.settled(id));
         view.end_segment();
         Ok(needs)
     }

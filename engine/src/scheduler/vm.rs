@@ -186,13 +186,13 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// Transactions of the stream up to the end of an entry.
     fn transactions_through(&self, entry: EntryIndex) -> u32;
 
-    /// Ends a segment whose entries are all committed. `changes` lists each location the segment wrote, once;
+    /// Ends a segment whose entries are all committed. `changes` gives each location the segment wrote, once;
     /// `lookup` gives key and committed value of any location that was read or written.
     fn seal(
         &self,
         ledger: &mut Self::Ledger,
         segment: u32,
-        changes: Vec<Change<Self>>,
+        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         lookup: &dyn Fn(LocationId) -> (Self::Key, Self::Value),
     );
 }
@@ -216,6 +216,9 @@ pub struct Change<V: Vm> {
 
 /// Writes to be made, in order.
 pub(crate) type Writes<V> = Vec<(LocationId, <V as Vm>::Write)>;
+
+/// Locations that a segment wrote, with the value before its first write; `None` where the base value stood.
+pub(crate) type ChangeLog<V> = Vec<(LocationId, Option<<V as Vm>::Value>)>;
 
 /// What a scan showed: keys and values of all visible locations of a range.
 pub type Scanned<V> = Vec<(<V as Vm>::Key, <V as Vm>::Value)>;

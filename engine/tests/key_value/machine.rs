@@ -209,11 +209,10 @@ impl Vm for Programs {
         &self,
         ledger: &mut Vec<i64>,
         _segment: u32,
-        changes: Vec<Change<Self>>,
+        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         _lookup: &dyn Fn(LocationId) -> (Key, Option<i64>),
     ) {
         let mut changes: Vec<_> = changes
-            .into_iter()
             .map(|change| (change.key, change.before, change.after))
             .filter(|(_, before, after)| before != after)
             .collect();

@@ -180,11 +180,10 @@ impl Vm for Programs {
         &self,
         ledger: &mut Vec<u64>,
         _segment: u32,
-        changes: Vec<Change<Self>>,
+        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         _lookup: &dyn Fn(LocationId) -> (Key, u64),
     ) {
-        let mut changes: Vec<_> =
-            changes.into_iter().map(|change| (change.key, change.before, change.after)).collect();
+        let mut changes: Vec<_> = changes.map(|change| (change.key, change.before, change.after)).collect();
         changes.sort_unstable();
         let before = self.sealed.lock().unwrap().replace((std::mem::take(ledger), changes));
         assert_eq!(before, None, "the segment is sealed once");

@@ -4,9 +4,9 @@ use super::{
 };
 use crate::scheduler::{
     entry::{Record, State},
-    ids::{EntryIndex, LocationId},
+    ids::EntryIndex,
     strategy::{SegmentMetrics, Stop},
-    vm::{Interrupt, Vm},
+    vm::{ChangeLog, Interrupt, Vm},
 };
 use std::{
     ops::ControlFlow,
@@ -17,7 +17,7 @@ use std::{
 /// What only the thread in charge of the frontier touches.
 pub(super) struct Commits<V: Vm> {
     pub(super) ledger: V::Ledger,
-    pub(super) log: Vec<(LocationId, V::Value)>,
+    pub(super) log: ChangeLog<V>,
     pub(super) metrics: SegmentMetrics,
     pub(super) segment_began: Instant,
     pub(super) locations_before: u32,
@@ -36,7 +36,8 @@ impl<V: Vm> Core<V> {
             let now = Instant::now();
             commits.metrics.commit += now - std::mem::replace(clock, now);
             drop(commits);
-            if self.frontier() != before && self.has_work() {
+            // In a pause the one who is here has all there is to do.
+            if self.frontier() != before && !self.caution.is_pausing() && self.has_work() {
                 self.wake_one();
             }
             flow
@@ -71,6 +72,7 @@ impl<V: Vm> Core<V> {
                 for location in &record.written {
                     self.memory.mark_estimate(index, *location);
                 }
+                self.caution.note_abort();
                 return ControlFlow::Break((index, entry.restart(incarnation)));
             }
             if let Err(stop) = self.commit(commits, index, &mut record) {
@@ -140,6 +142,7 @@ impl<V: Vm> Core<V> {
         if index.0 + 1 == end.0 {
             self.seal(commits, segment, first);
         }
+        self.caution.note_commit();
         self.frontier.store(index.0 + 1, Ordering::SeqCst);
         if index.0 + 1 == end.0 {
             self.driver.wake();
@@ -169,8 +172,9 @@ impl<V: Vm> Core<V> {
         let locations = self.memory.table.len();
         metrics.locations = u64::from(locations - commits.locations_before);
         commits.locations_before = locations;
-        let changes = self.memory.changes(first, &mut commits.log);
-        self.vm.seal(&mut commits.ledger, segment, changes, &|id| self.memory.committed(id));
+        let mut changes = self.memory.changes(first, &mut commits.log);
+        self.vm.seal(&mut commits.ledger, segment, &mut changes, &|id| self.memory.committed(id));
+        drop(changes);
         let submitted = commits.submitted_at.get(segment as usize).copied();
         let began = submitted.map_or(commits.segment_began, |submitted| submitted.max(commits.segment_began));
         commits.segment_began = Instant::now();

@@ -1,5 +1,6 @@
 //! The optimistic strategy: its handle on a run here, what workers do in `work`, the commits in `frontier`.
 
+mod caution;
 mod driver;
 mod early;
 mod frontier;
@@ -21,6 +22,7 @@ use crate::{
     cancel::StopSign,
     pool::{Job, Seat},
 };
+use caution::Caution;
 use crossbeam::utils::CachePadded;
 use driver::Driver;
 use early::Early;
@@ -93,6 +95,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             }),
             retries: Retries::default(),
             early: Early::default(),
+            caution: Caution::default(),
             driver: Driver::default(),
             stop: Mutex::new(None),
             counters: Counters::default(),

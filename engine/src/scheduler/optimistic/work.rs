@@ -1,4 +1,4 @@
-use super::{Driver, Task, early::Early, frontier::Commits};
+use super::{Driver, Task, caution::Caution, early::Early, frontier::Commits};
 use crate::{
     CancelReason,
     cancel::StopSign,
@@ -43,6 +43,7 @@ pub(crate) struct Core<V: Vm> {
     pub(super) commits: Mutex<Commits<V>>,
     pub(super) retries: Retries,
     pub(super) early: Early,
+    pub(super) caution: Caution,
     pub(super) driver: Driver,
     pub(crate) stop_sign: Arc<StopSign>,
     pub(super) stop: Mutex<Option<Stop<V>>>,
@@ -83,13 +84,14 @@ impl<V: Vm> Core<V> {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.retries.is_empty() || self.cursor.load(Ordering::SeqCst) < self.window_end()
+        let end = self.window_end();
+        self.caution.admits() && (self.retries.has_below(end) || self.cursor.load(Ordering::SeqCst) < end)
     }
 
     /// One past the last entry that may be begun now.
     pub(super) fn window_end(&self) -> u32 {
-        let ahead = self.frontier().saturating_add(self.settings.look_ahead_entries_max);
-        ahead.min(self.submitted.load(Ordering::SeqCst))
+        let ahead = if self.caution.is_pausing() { 1 } else { self.settings.look_ahead_entries_max };
+        self.frontier().saturating_add(ahead).min(self.submitted.load(Ordering::SeqCst))
     }
 
     pub(super) fn add_idle(&self, time: Duration) {
@@ -123,6 +125,24 @@ impl<V: Vm> Core<V> {
 
     /// Executes and commits as long as there is something to do. Returns whether there was.
     pub(super) fn work(&self, local: &mut V::Local<SpeculativeView<V>>, until: &dyn Fn() -> bool) -> bool {
+        let mut has_turn = false;
+        let worked = self.work_in_turn(local, until, &mut has_turn);
+        if has_turn {
+            self.caution.end_turn();
+        }
+        if worked && !self.is_stopped() && self.has_work() {
+            // Whoever is asleep takes over.
+            self.wake_one();
+        }
+        worked
+    }
+
+    fn work_in_turn(
+        &self,
+        local: &mut V::Local<SpeculativeView<V>>,
+        until: &dyn Fn() -> bool,
+        has_turn: &mut bool,
+    ) -> bool {
         let mut worked = false;
         let mut next = None;
         let backoff = Backoff::new();
@@ -132,7 +152,7 @@ impl<V: Vm> Core<V> {
             if next.is_none() && (self.is_stopped() || until()) {
                 return worked;
             }
-            match next.take().or_else(|| self.take_task()) {
+            match next.take().or_else(|| self.take_task_in_turn(has_turn)) {
                 Some(task) => {
                     if !worked && self.has_work() {
                         self.wake_one();
@@ -170,9 +190,21 @@ impl<V: Vm> Core<V> {
         local
     }
 
+    /// As [`Core::take_task`], but in a pause only for who has the turn.
+    fn take_task_in_turn(&self, has_turn: &mut bool) -> Option<Task> {
+        let is_pausing = self.caution.is_pausing();
+        if is_pausing && !*has_turn {
+            *has_turn = self.caution.take_turn();
+        } else if !is_pausing && *has_turn {
+            self.caution.end_turn();
+            *has_turn = false;
+        }
+        if is_pausing && !*has_turn { None } else { self.take_task() }
+    }
+
     /// Claims the entry that should be executed next: a repeated one before a new one.
     pub(super) fn take_task(&self) -> Option<Task> {
-        while let Some(entry) = self.retries.pop() {
+        while let Some(entry) = self.retries.pop_below(self.window_end()) {
             if let Some(incarnation) = self.entries.get(entry).start() {
                 return Some((EntryIndex(entry), incarnation));
             }
@@ -338,7 +370,9 @@ impl<V: Vm> Core<V> {
         if entry < self.cursor.load(Ordering::SeqCst) {
             self.retries.push(entry);
         }
-        self.wake_one();
+        if !self.caution.is_pausing() {
+            self.wake_one();
+        }
     }
 
     /// Tells later entries that something they may have read was written: the executed ones are checked at once.
@@ -383,6 +417,7 @@ impl<V: Vm> Core<V> {
     pub(super) fn invalidate(&self, index: EntryIndex, incarnation: Incarnation, from: State) {
         let entry = self.entries.get(index.0);
         debug_assert_eq!(entry.status().0, from);
+        self.caution.note_abort();
         for location in &entry.record.lock().written {
             self.memory.mark_estimate(index, *location);
         }
