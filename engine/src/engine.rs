@@ -124,8 +124,7 @@ impl Engine {
         block: Arc<Block>,
         options: &ExecuteOptions,
     ) -> (Result<BlockOutcome, ExecutionError>, BlockMetrics) {
-        let mut stream = self.stream(reader, options);
-        stream.is_alone = true;
+        let mut stream = self.begin(reader, options, true);
         stream.submit(block);
         let verdict = stream.next().unwrap_or_else(|| unreachable!("a submitted block has an outcome"));
         (verdict, stream.metrics())
@@ -134,13 +133,23 @@ impl Engine {
     /// Begins a stream of blocks on the state that `reader` shows.
     #[must_use]
     pub fn stream(&self, reader: Arc<dyn StateReader>, options: &ExecuteOptions) -> BlockStream<'_> {
+        self.begin(reader, options, false)
+    }
+
+    /// A stream; one of a single block has nobody to learn for.
+    fn begin(
+        &self,
+        reader: Arc<dyn StateReader>,
+        options: &ExecuteOptions,
+        is_alone: bool,
+    ) -> BlockStream<'_> {
         BlockStream {
             engine: self,
-            vm: Arc::new(EvmStream::new(Arc::clone(&self.chain), reader)),
+            vm: Arc::new(EvmStream::new(Arc::clone(&self.chain), reader, !is_alone)),
             options: options.clone(),
             run: None,
             decision: None,
-            is_alone: false,
+            is_alone,
             submitted: 0,
             taken: 0,
             failed: None,
@@ -254,6 +263,7 @@ impl BlockStream<'_> {
         let settings = RunSettings {
             pool: Arc::clone(&engine.pool),
             threads: active,
+            may_pause: !self.options.fuzz.as_ref().is_some_and(|fuzz| fuzz.never_pauses()),
             may_spin: active <= cores(),
             limits: Limits { token: self.options.cancel.clone(), deadline: self.options.deadline },
             fuzz: self.options.fuzz.clone(),

@@ -85,7 +85,7 @@ impl Engine {
     }
 
     fn stream_of(&self, reader: &Arc<dyn StateReader>, blocks: &[Arc<Block>]) -> Arc<EvmStream> {
-        let vm = EvmStream::new(Arc::clone(&self.chain), Arc::clone(reader));
+        let vm = EvmStream::new(Arc::clone(&self.chain), Arc::clone(reader), false);
         blocks.iter().for_each(|block| {
             vm.push(Arc::clone(block), Batching::OFF);
         });

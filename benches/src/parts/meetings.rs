@@ -143,7 +143,12 @@ impl MeetingBench {
         let pool = WorkerPool::unpinned(THREADS).unwrap_or_else(|error| panic!("{error}"));
         // All of them within the window ahead of the frontier.
         let entries = size.pick(50, 500);
-        Ok(Self { meeting, entries, strategy: Optimistic::default(), settings: RunSettings::new(pool) })
+        Ok(Self {
+            meeting,
+            entries,
+            strategy: Optimistic::default(),
+            settings: RunSettings::new(pool).without_pauses(),
+        })
     }
 
     /// How often what is measured is done: reads, or pairs.

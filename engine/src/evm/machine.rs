@@ -340,6 +340,18 @@ impl Vm for EvmStream {
         self.long_entries(segment)
     }
 
+    fn follows(&self, entry: EntryIndex) -> Option<EntryIndex> {
+        self.before(entry)
+    }
+
+    fn note_thrown_away(&self, entry: EntryIndex) {
+        self.learn(|hints| {
+            for tx in self.transactions_of(entry) {
+                hints.note_thrown_away(tx.env());
+            }
+        });
+    }
+
     fn step_count(&self, entry: EntryIndex) -> u32 {
         self.locate(entry).1.len() as u32
     }
@@ -359,7 +371,14 @@ impl Vm for EvmStream {
         changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
     ) {
-        self.publish(ledger.seal(self.block(segment), changes, lookup));
+        let block = self.block(segment);
+        let outcome = ledger.seal(block, changes, lookup);
+        self.learn(|hints| {
+            for (tx, outcome) in block.block.transactions.iter().zip(&outcome.transactions) {
+                hints.note_run(tx.env(), outcome.gas_used());
+            }
+        });
+        self.publish(outcome);
     }
 }
 

@@ -5,6 +5,7 @@ mod batches;
 mod db;
 mod handler;
 mod hashes;
+mod hints;
 mod journal;
 mod ledger;
 mod machine;

@@ -1,16 +1,18 @@
 use super::{
     asked::Asked,
     batches::{Batching, Division},
+    hints::Hints,
     steps::{PreparedBlock, Step},
 };
 use crate::{
-    Block, BlockOutcome,
+    Block, BlockOutcome, Transaction,
     chain::ChainSpec,
     scheduler::{AppendVec, EntryIndex, Interrupt},
 };
 use alloy_primitives::B256;
 use citius_state::{ReadError, StateReader};
 use crossbeam::queue::SegQueue;
+use parking_lot::Mutex;
 use revm::bytecode::Bytecode;
 use revm::primitives::constants::BLOCK_HASH_HISTORY;
 use std::{ops::Range, sync::Arc, time::Duration};
@@ -30,6 +32,8 @@ pub(crate) struct EvmStream {
     block_hashes: Asked<u64, B256>,
     /// Code that the reader gave.
     codes: Asked<B256, Bytecode>,
+    /// What the blocks so far tell, if anything is to be learnt.
+    hints: Option<Mutex<Hints>>,
 }
 
 /// The steps of one entry.
@@ -42,6 +46,8 @@ struct EntrySteps {
     transactions: u32,
     /// Transactions of the stream up to the end of this entry.
     transactions_through: u32,
+    /// The earlier entry that this one follows.
+    follows: Option<EntryIndex>,
 }
 
 struct Segment {
@@ -59,7 +65,7 @@ impl std::fmt::Debug for EvmStream {
 }
 
 impl EvmStream {
-    pub(crate) fn new(chain: Arc<ChainSpec>, reader: Arc<dyn StateReader>) -> Self {
+    pub(crate) fn new(chain: Arc<ChainSpec>, reader: Arc<dyn StateReader>, learns: bool) -> Self {
         Self {
             chain,
             reader,
@@ -68,6 +74,7 @@ impl EvmStream {
             outcomes: SegQueue::new(),
             block_hashes: Asked::default(),
             codes: Asked::default(),
+            hints: learns.then(Mutex::default),
         }
     }
 
@@ -80,12 +87,17 @@ impl EvmStream {
         let mut transactions_through =
             first.0.checked_sub(1).map_or(0, |last| self.entries.get(last).transactions_through);
         let mut step = 0;
-        let Division { counts, long } = batching.divide(&prepared);
-        for count in counts {
+        let Division { counts, long, follows } = match &self.hints {
+            Some(hints) => batching.divide(&prepared, &hints.lock()),
+            None => batching.divide(&prepared, &Hints::default()),
+        };
+        for (place, count) in counts.into_iter().enumerate() {
+            let follows = follows.get(&(place as u32)).map(|before| EntryIndex(first.0 + before));
             let is_transaction = matches!(prepared.steps[step as usize], Step::Transaction(_));
             let transactions = if is_transaction { count } else { 0 };
             transactions_through += transactions;
-            let steps = EntrySteps { segment, first: step, count, transactions, transactions_through };
+            let steps =
+                EntrySteps { segment, first: step, count, transactions, transactions_through, follows };
             self.entries.push(steps);
             step += count;
         }
@@ -118,6 +130,28 @@ impl EvmStream {
     pub(crate) fn locate(&self, entry: EntryIndex) -> (u32, Range<usize>) {
         let EntrySteps { segment, first, count, .. } = *self.entries.get(entry.0);
         (segment, first as usize..(first + count) as usize)
+    }
+
+    /// The entry that an entry follows.
+    pub(crate) fn before(&self, entry: EntryIndex) -> Option<EntryIndex> {
+        self.entries.get(entry.0).follows
+    }
+
+    /// The transactions of an entry.
+    pub(crate) fn transactions_of(&self, entry: EntryIndex) -> impl Iterator<Item = &Transaction> {
+        let (segment, steps) = self.locate(entry);
+        let prepared = self.block(segment);
+        prepared.steps[steps].iter().filter_map(|step| match step {
+            Step::Transaction(index) => Some(&prepared.block.transactions[*index]),
+            _ => None,
+        })
+    }
+
+    /// Lets the hints learn, if there are any.
+    pub(crate) fn learn(&self, what: impl FnOnce(&mut Hints)) {
+        if let Some(hints) = &self.hints {
+            what(&mut hints.lock());
+        }
     }
 
     /// Transactions among an entry's steps, and those of the stream up to its end.

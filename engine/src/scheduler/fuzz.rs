@@ -5,6 +5,12 @@ pub trait ScheduleFuzz: Send + Sync {
     /// Called by the worker that is about to execute; may block for a while.
     fn before_execute(&self, _entry: EntryIndex, _incarnation: Incarnation, _is_transaction: bool) {}
 
+    /// Whether entries must run ahead whatever became of those before: so it is where one is held back until another
+    /// begins. Else the scheduler pauses where running ahead is in vain.
+    fn never_pauses(&self) -> bool {
+        true
+    }
+
     /// Called after every read of an execution; may block for a while.
     fn after_read(&self, _entry: EntryIndex) {}
 

@@ -42,6 +42,8 @@ pub struct RunSettings {
     pub(crate) pool: Arc<WorkerPool>,
     /// Threads that may work at one time, the caller included.
     pub(crate) threads: usize,
+    /// Whether entries run in their turn only, for a while, where running ahead is in vain.
+    pub(crate) may_pause: bool,
     /// Whether each of them has a core to itself, so that a short wait may spin.
     pub(crate) may_spin: bool,
     pub(crate) limits: Limits,
@@ -66,6 +68,7 @@ impl RunSettings {
         Self {
             pool,
             threads,
+            may_pause: true,
             may_spin: threads <= cores(),
             limits: Limits::default(),
             fuzz: None,
@@ -74,9 +77,17 @@ impl RunSettings {
         }
     }
 
+    /// Runs ahead even where it is in vain.
+    #[must_use]
+    pub fn without_pauses(mut self) -> Self {
+        self.may_pause = false;
+        self
+    }
+
     /// Disturbs the schedule.
     #[must_use]
     pub fn with_fuzz(mut self, fuzz: Arc<dyn ScheduleFuzz>) -> Self {
+        self.may_pause = !fuzz.never_pauses();
         self.fuzz = Some(fuzz);
         self
     }

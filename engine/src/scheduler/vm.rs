@@ -174,6 +174,14 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
+    /// An earlier entry whose writes this one is expected to need: it need not begin before that was executed.
+    fn follows(&self, _entry: EntryIndex) -> Option<EntryIndex> {
+        None
+    }
+
+    /// Executions of an entry were thrown away before the one that is committed now.
+    fn note_thrown_away(&self, _entry: EntryIndex) {}
+
     /// Steps that the entry executes one after another (at least one), with [`View::end_step`] behind each if there
     /// are several.
     fn step_count(&self, _entry: EntryIndex) -> u32 {

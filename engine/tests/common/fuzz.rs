@@ -84,6 +84,10 @@ impl SeededFuzz {
 }
 
 impl ScheduleFuzz for SeededFuzz {
+    fn never_pauses(&self) -> bool {
+        self.holds_first
+    }
+
     fn before_execute(&self, entry: EntryIndex, incarnation: Incarnation, is_transaction: bool) {
         if self.holds_first && is_transaction && incarnation.0 == 0 {
             self.hold(entry);

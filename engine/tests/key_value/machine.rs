@@ -58,6 +58,10 @@ pub(crate) struct Programs {
     pub(crate) sealed: Mutex<Vec<Sealed>>,
 }
 
+fn dice(entry: EntryIndex) -> u32 {
+    entry.0.wrapping_mul(2_654_435_761) >> 7
+}
+
 /// A sealed segment: outputs in order, and what changed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sealed {
@@ -195,6 +199,17 @@ impl Vm for Programs {
     fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex) {
         let segment = segment as usize;
         (EntryIndex(self.bounds[segment]), EntryIndex(self.bounds[segment + 1]))
+    }
+
+    /// Hints that have nothing to do with what the entries do: they must not matter.
+    fn follows(&self, entry: EntryIndex) -> Option<EntryIndex> {
+        let dice = dice(entry);
+        (entry.0 > 0 && dice.is_multiple_of(4)).then(|| EntryIndex(dice % entry.0))
+    }
+
+    fn long_entries_of(&self, segment: u32) -> Vec<EntryIndex> {
+        let (first, end) = self.entries_of(segment);
+        (first.0..end.0).rev().map(EntryIndex).filter(|entry| dice(*entry).is_multiple_of(5)).collect()
     }
 
     fn transaction_count(&self, _entry: EntryIndex) -> u32 {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 /// worker has the turn then: two that took turns would only carry each other's data over.
 #[derive(Debug)]
 pub(super) struct Caution {
+    may_pause: bool,
     weight: AtomicU32,
     /// Commits until running ahead is tried again; 0 while it goes on.
     pause_left: AtomicU32,
@@ -24,18 +25,17 @@ const WEIGHT_MAX: u32 = 10 * ABORT_WEIGHT;
 const PAUSE_MIN: u32 = 16;
 const PAUSE_MAX: u32 = 1 << 10;
 
-impl Default for Caution {
-    fn default() -> Self {
+impl Caution {
+    pub(super) fn new(may_pause: bool) -> Self {
         Self {
+            may_pause,
             weight: AtomicU32::new(0),
             pause_left: AtomicU32::new(0),
             next_pause: AtomicU32::new(PAUSE_MIN),
             turn: AtomicBool::new(false),
         }
     }
-}
 
-impl Caution {
     /// Whether entries run in their turn only.
     pub(super) fn is_pausing(&self) -> bool {
         self.pause_left.load(Ordering::SeqCst) > 0
@@ -63,7 +63,7 @@ impl Caution {
             return;
         }
         self.weight.store(0, Ordering::Relaxed);
-        if !self.is_pausing() {
+        if self.may_pause && !self.is_pausing() {
             let pause = self.next_pause.load(Ordering::Relaxed);
             self.next_pause.store((pause * 2).min(PAUSE_MAX), Ordering::Relaxed);
             self.pause_left.store(pause, Ordering::SeqCst);
@@ -108,14 +108,14 @@ mod tests {
 
     #[test]
     fn pauses_grow_while_every_try_is_in_vain() {
-        let caution = Caution::default();
+        let caution = Caution::new(true);
         let pauses: Vec<u32> = (0..9).map(|_| pause(&caution)).collect();
         assert_eq!(pauses, [16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
     }
 
     #[test]
     fn success_shortens_the_next_pause() {
-        let caution = Caution::default();
+        let caution = Caution::new(true);
         for _ in 0..5 {
             pause(&caution);
         }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_abort_now_and_then_is_no_reason_to_pause() {
-        let caution = Caution::default();
+        let caution = Caution::new(true);
         for _ in 0..1_000 {
             caution.note_abort();
             assert!(!caution.is_pausing());

@@ -22,6 +22,8 @@ pub(super) struct Commits<V: Vm> {
     pub(super) segment_began: Instant,
     pub(super) locations_before: u32,
     pub(super) sealed: Vec<SegmentMetrics>,
+    /// Time spent sealing since the last look at the clock, already counted.
+    pub(super) sealing: Duration,
     pub(super) submitted_at: Vec<Instant>,
 }
 
@@ -34,7 +36,8 @@ impl<V: Vm> Core<V> {
             let before = self.frontier();
             let flow = self.commit_ready(&mut commits);
             let now = Instant::now();
-            commits.metrics.commit += now - std::mem::replace(clock, now);
+            let sealing = std::mem::take(&mut commits.sealing);
+            commits.metrics.commit += (now - std::mem::replace(clock, now)).saturating_sub(sealing);
             drop(commits);
             // In a pause the one who is here has all there is to do.
             if self.frontier() != before && !self.caution.is_pausing() && self.has_work() {
@@ -112,6 +115,9 @@ impl<V: Vm> Core<V> {
         metrics.executions += u64::from(record.executions) * steps;
         metrics.aborts += (u64::from(record.executions - record.waits) - 1) * steps;
         metrics.waits += u64::from(record.waits) * steps;
+        if record.executions - record.waits > 1 {
+            self.vm.note_thrown_away(index);
+        }
         metrics.execute += record.execute_time;
         metrics.repeated += record.execute_time - record.latest_time;
         // First, as it does not depend on how the entry's execution went.
@@ -162,6 +168,7 @@ impl<V: Vm> Core<V> {
     }
 
     pub(super) fn seal(&self, commits: &mut Commits<V>, segment: u32, first: EntryIndex) {
+        let start = Instant::now();
         let mut metrics = self.with_counters(std::mem::take(&mut commits.metrics));
         // Of the segments behind.
         let begun = self.cursor.load(Ordering::SeqCst).min(self.submitted.load(Ordering::SeqCst));
@@ -179,6 +186,8 @@ impl<V: Vm> Core<V> {
         let began = submitted.map_or(commits.segment_began, |submitted| submitted.max(commits.segment_began));
         commits.segment_began = Instant::now();
         metrics.wall = commits.segment_began - began;
+        metrics.commit += commits.segment_began - start;
+        commits.sealing += commits.segment_began - start;
         metrics.sealed_at = Some(commits.segment_began);
         commits.sealed.push(metrics);
     }

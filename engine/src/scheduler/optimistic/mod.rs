@@ -33,7 +33,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 pub(crate) use work::Core;
 use work::Counters;
@@ -91,11 +91,12 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
                 segment_began: Instant::now(),
                 locations_before: 0,
                 sealed: Vec::new(),
+                sealing: Duration::ZERO,
                 submitted_at: Vec::new(),
             }),
             retries: Retries::default(),
             early: Early::default(),
-            caution: Caution::default(),
+            caution: Caution::new(settings.may_pause),
             driver: Driver::default(),
             stop: Mutex::new(None),
             counters: Counters::default(),

@@ -218,13 +218,26 @@ impl<V: Vm> Core<V> {
         while cursor < self.window_end() {
             match self.cursor.compare_exchange_weak(cursor, cursor + 1, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => match self.entries.get(cursor).start() {
-                    Some(incarnation) => return Some((EntryIndex(cursor), incarnation)),
-                    None => cursor += 1,
+                    Some(incarnation) if !self.must_follow(EntryIndex(cursor), incarnation) => {
+                        return Some((EntryIndex(cursor), incarnation));
+                    }
+                    _ => cursor += 1,
                 },
                 Err(now) => cursor = now,
             }
         }
         None
+    }
+
+    /// Whether a claimed entry waits for one that it follows. It is then claimed no more.
+    fn must_follow(&self, index: EntryIndex, incarnation: Incarnation) -> bool {
+        let Some(before) = self.vm.follows(index) else { return false };
+        let state = self.entries.get(before.0).status().0;
+        if matches!(state, State::Done | State::Committing | State::Committed) {
+            return false;
+        }
+        self.wait_for(index, incarnation, before);
+        true
     }
 
     /// Executes a claimed entry and puts its writes in place.
