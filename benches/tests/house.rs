@@ -41,6 +41,7 @@ const READS_ENVIRONMENT: &str = "node";
 
 /// The files that may hold `unsafe`, and what for.
 const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("engine/src/evm/codes.rs", "a copy of analysed code is analysed"),
     ("engine/src/evm/machine.rs", "a worker's machine moves between threads"),
     ("node/src/clock.rs", "the processor time of the process"),
     ("node/src/main.rs", "an option of the allocator"),

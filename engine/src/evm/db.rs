@@ -1,10 +1,11 @@
 use super::{
+    codes::Codes,
     observation::{AccountObservation, EvmObservation, Observed},
     stream::EvmStream,
     value::{EvmKey, EvmValue},
 };
 use crate::scheduler::{Interrupt, LocationId, ReadId, View};
-use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, map::B256Map};
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
 use revm::{
     Database,
     bytecode::Bytecode,
@@ -24,8 +25,7 @@ pub(crate) struct EvmDb<W> {
     pub(crate) observed: Observed,
     /// The views' reads of the observed accounts.
     pub(crate) reads: Vec<ReadId>,
-    /// The stream's code by its hash, so that workers do not meet over it.
-    codes: B256Map<Bytecode>,
+    codes: Codes,
 }
 
 /// Why the view gave no value.
@@ -55,7 +55,7 @@ impl<W: View<EvmStream>> EvmDb<W> {
             segment: 0,
             observed: Observed::default(),
             reads: Vec::new(),
-            codes: B256Map::default(),
+            codes: Codes::new(),
         }
     }
 
@@ -126,7 +126,7 @@ impl<W: View<EvmStream>> Database for EvmDb<W> {
             code_hash: value.account.code_hash,
             account_id: AccountId::new(id),
             code: if value.account.code_hash == KECCAK256_EMPTY {
-                Some(Bytecode::default())
+                Some(self.codes.empty())
             } else {
                 value.code
             },
@@ -135,11 +135,10 @@ impl<W: View<EvmStream>> Database for EvmDb<W> {
 
     fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, Interrupted> {
         if let Some(code) = self.codes.get(&code_hash) {
-            return Ok(code.clone());
+            return Ok(code);
         }
         let code = self.stream().code(code_hash, &|| self.view.is_cancelled())?;
-        self.codes.insert(code_hash, code.clone());
-        Ok(code)
+        Ok(self.codes.add(code_hash, &code))
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Interrupted> {

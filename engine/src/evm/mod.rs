@@ -2,6 +2,7 @@
 
 mod asked;
 mod batches;
+mod codes;
 mod db;
 mod handler;
 mod hashes;
