@@ -281,6 +281,7 @@ impl Observed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::value::{AccountWrite, End};
     use super::*;
 
     fn value(balance: u64, nonce: u64) -> AccountValue {
@@ -322,5 +323,65 @@ mod tests {
         seen.emptiness(None, &Account::EMPTY, false, true);
         assert!(seen.holds(None));
         assert!(!seen.holds(Some(&value(0, 0))));
+    }
+
+    fn plain(delta: i64, nonce: Option<u64>) -> EvmWrite {
+        let amount = U256::from(delta.unsigned_abs());
+        let balance_delta = if delta < 0 { amount.wrapping_neg() } else { amount };
+        EvmWrite::Account(AccountWrite { balance_delta, nonce, ..AccountWrite::default() })
+    }
+
+    /// What is known of the start, when `seen` was learnt behind some writes.
+    fn before(seen: AccountObservation, start: u64, writes: &[EvmWrite]) -> Option<AccountObservation> {
+        let start = EvmValue::Account(Some(value(start, 5)));
+        match EvmObservation::Account(seen).before(&start, writes.iter())? {
+            EvmObservation::Account(before) => Some(before),
+            EvmObservation::Slot(_) => panic!("an account was seen"),
+        }
+    }
+
+    fn at_least(amount: u64) -> AccountObservation {
+        let mut seen = AccountObservation::NOTHING;
+        seen.balance_at_least(U256::from(amount));
+        seen
+    }
+
+    #[test]
+    fn behind_own_writes_the_balance_s_range_is_that_of_the_start_moved() {
+        let received = before(at_least(120), 100, &[plain(50, None)]).unwrap();
+        assert!(received.holds(Some(&value(70, 5))) && !received.holds(Some(&value(69, 5))));
+        let spent = before(at_least(20), 100, &[plain(-60, Some(6))]).unwrap();
+        assert!(spent.holds(Some(&value(80, 9))) && !spent.holds(Some(&value(79, 9))));
+        let fee = EvmWrite::Fee { amount: 30, end: End::Exists };
+        let earned = before(at_least(120), 100, &[plain(-10, None), fee]).unwrap();
+        assert!(earned.holds(Some(&value(100, 5))) && !earned.holds(Some(&value(99, 5))));
+    }
+
+    #[test]
+    fn what_was_added_must_have_found_room() {
+        let earned = before(at_least(0), 100, &[plain(50, None), plain(-50, None)]).unwrap();
+        let most = U256::MAX - U256::from(50);
+        let with = |balance| {
+            let mut value = value(0, 5);
+            value.account.balance = balance;
+            earned.holds(Some(&value))
+        };
+        assert!(with(most) && !with(most + U256::from(1)));
+    }
+
+    #[test]
+    fn a_nonce_behind_an_own_one_is_its_successor_or_a_wrong_prediction() {
+        let seen =
+            |nonce| AccountObservation { nonce: NonceFact::Exactly(nonce), ..AccountObservation::NOTHING };
+        assert_eq!(before(seen(7), 100, &[plain(-1, Some(7))]).unwrap().nonce, NonceFact::Any);
+        assert_eq!(before(seen(8), 100, &[plain(-1, Some(7))]), None);
+        assert_eq!(before(seen(8), 100, &[plain(1, None)]).unwrap().nonce, NonceFact::Exactly(8));
+    }
+
+    #[test]
+    fn behind_what_is_no_sum_everything_counts() {
+        let destroyed = AccountWrite { end: End::Destroyed, ..AccountWrite::default() };
+        let seen = before(at_least(0), 100, &[EvmWrite::Account(destroyed)]).unwrap();
+        assert!(seen.holds(Some(&value(100, 5))) && !seen.holds(Some(&value(101, 5))));
     }
 }
