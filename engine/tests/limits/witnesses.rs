@@ -5,7 +5,7 @@ use crate::{
     code::{Code, deploys},
     readers::Counting,
     schedule::Order,
-    support::{COUNTER, STRANGER, counter, engine, expected, options, pool},
+    support::{COUNTER, STRANGER, config, counter, engine, expected, options, pool},
 };
 use alloy_primitives::{Address, Bytes};
 use citius_engine::{
@@ -21,7 +21,8 @@ const SWITCH: Address = Address::repeat_byte(0x50);
 const OLD: Address = Address::repeat_byte(0x01);
 const NEW: Address = Address::repeat_byte(0x02);
 
-/// Reads accounts, slots, code and a block hash, creates a contract, and pays somebody who does not exist.
+/// Reads accounts, slots, code and a block hash, creates a contract that writes at once, and pays somebody who does
+/// not exist.
 fn varied() -> Case {
     let code = Code::new()
         .ops(&[op::PUSH1, 4, op::BLOCKHASH, op::POP])
@@ -40,7 +41,7 @@ fn varied() -> Case {
         .with_slot(WITNESS, 1, 5)
         .with(pay(ALICE, 0, STRANGER, 1))
         .with(call(BOB, 0, WITNESS))
-        .with(create(CAROL, 0, deploys(Code::new(), &counter())))
+        .with(create(CAROL, 0, deploys(Code::new().push(7).store(9), &counter())))
         .with(call(ALICE, 1, COUNTER))
         .with(call(BOB, 1, CAROL.create(0)))
 }
@@ -75,6 +76,12 @@ fn parallel(
         let engine = engine(case, workers);
         let options = options(StrategyChoice::Optimistic);
         answers.extend((0..10).map(|_| case.execute_with(&engine, reader(), &options)));
+    }
+    // Several transactions in one entry, and all of them.
+    for batch_gas_max in [150_000, u64::MAX] {
+        let config = EngineConfig { batch_gas_max, batches_per_thread_min: 0, ..config() };
+        let engine = Engine::new(case.chain.clone(), pool(2), config);
+        answers.push(case.execute_with(&engine, reader(), &options(StrategyChoice::Optimistic)));
     }
     answers
 }
