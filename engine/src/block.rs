@@ -44,13 +44,46 @@ pub enum Ommer {
 pub struct Transaction {
     pub(crate) env: Arc<TxEnv>,
     hash: B256,
+    outline: Outline,
+}
+
+/// What scheduling and commits look at. It is here, too, since fetching every environment for it would take longer than
+/// all else that they do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outline {
+    pub(crate) gas_limit: u64,
+    blob_gas: u64,
+    tx_type: u8,
+    /// There is call data, or code to create a contract.
+    pub(crate) has_data: bool,
+    /// No contract is created.
+    pub(crate) is_call: bool,
+    /// What is called, if it is a function of a contract.
+    pub(crate) function: Option<Function>,
+}
+
+/// A contract and the first four bytes of the call data.
+pub(crate) type Function = (Address, [u8; 4]);
+
+impl Outline {
+    fn of(tx: &TxEnv) -> Self {
+        let function = || Some((*tx.kind.to()?, *tx.data.first_chunk()?));
+        Self {
+            gas_limit: tx.gas_limit,
+            blob_gas: tx.blob_hashes.len() as u64 * DATA_GAS_PER_BLOB,
+            tx_type: tx.tx_type,
+            has_data: !tx.data.is_empty(),
+            is_call: tx.kind.is_call(),
+            function: function(),
+        }
+    }
 }
 
 impl Transaction {
     /// A transaction of which the caller knows revm's environment.
     #[must_use]
     pub fn new(env: TxEnv, hash: B256) -> Self {
-        Self { env: Arc::new(env), hash }
+        Self { outline: Outline::of(&env), env: Arc::new(env), hash }
     }
 
     /// A decoded transaction with its recovered sender.
@@ -74,12 +107,17 @@ impl Transaction {
     /// The transaction's type byte ([EIP-2718](https://eips.ethereum.org/EIPS/eip-2718)).
     #[must_use]
     pub fn tx_type(&self) -> u8 {
-        self.env.tx_type
+        self.outline.tx_type
     }
 
     /// Blob gas of the transaction ([EIP-4844](https://eips.ethereum.org/EIPS/eip-4844)).
     #[must_use]
     pub fn blob_gas(&self) -> u64 {
-        self.env.blob_hashes.len() as u64 * DATA_GAS_PER_BLOB
+        self.outline.blob_gas
+    }
+
+    /// What scheduling and commits look at.
+    pub(crate) fn outline(&self) -> &Outline {
+        &self.outline
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     chain::ChainSpec,
     evm::{Batching, EvmStream},
     policy::{Decision, decide},
-    pool::cores,
+    pool::{Announcement, cores},
     scheduler::{Optimistic, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
 };
 use citius_state::StateReader;
@@ -187,14 +187,13 @@ impl std::fmt::Debug for BlockStream<'_> {
     }
 }
 
-impl BlockStream<'_> {
+impl<'e> BlockStream<'e> {
     /// Appends a block, whose state before is the state after the block appended last. Workers begin with it at
     /// once. At the bound of blocks in flight this works at the oldest until it is done; its outcome then waits
     /// for [`BlockStream::next`].
     pub fn submit(&mut self, block: Arc<Block>) {
-        if self.run.is_none() {
-            self.start(&block);
-        }
+        // Held until the work is there.
+        let _announcement = if self.run.is_none() { self.start(&block) } else { None };
         let bound = self.engine.config.look_ahead_blocks_max.get() as u32;
         let Some(run) = &self.run else { unreachable!("started right above") };
         let in_flight = self.submitted - self.taken;
@@ -255,16 +254,19 @@ impl BlockStream<'_> {
         }
     }
 
-    fn start(&mut self, first: &Block) {
+    fn start(&mut self, first: &Block) -> Option<Announcement<'e>> {
         let engine = self.engine;
         let active = self.active_threads();
         let decision = decide(self.options.strategy, first, active, !self.is_alone);
-        let gas: u64 = first.transactions.iter().map(|tx| tx.env().gas_limit).fold(0, u64::saturating_add);
+        let may_spin = active <= cores();
+        let is_shared = decision.optimistic && active > 1 && may_spin;
+        let announcement = is_shared.then(|| engine.pool.announce());
+        let gas: u64 = first.transactions.iter().map(|tx| tx.outline().gas_limit).fold(0, u64::saturating_add);
         let settings = RunSettings {
             pool: Arc::clone(&engine.pool),
             threads: active,
             may_pause: !self.options.fuzz.as_ref().is_some_and(|fuzz| fuzz.never_pauses()),
-            may_spin: active <= cores(),
+            may_spin,
             limits: Limits { token: self.options.cancel.clone(), deadline: self.options.deadline },
             fuzz: self.options.fuzz.clone(),
             look_ahead_entries_max: engine.config.look_ahead_entries_max.max(1),
@@ -277,6 +279,7 @@ impl BlockStream<'_> {
             engine.serial.start(vm, settings)
         });
         self.decision = Some(decision);
+        announcement
     }
 
     /// How the work on the block that was taken last went, also if it has no outcome; of a block that was never

@@ -30,8 +30,8 @@ pub struct BlockOutcome {
 pub struct TransactionOutcome {
     /// Status, gas, output and logs.
     pub result: ExecutionResult<HaltReason>,
-    /// The logs' bloom filter.
-    pub bloom: Bloom,
+    /// The logs' bloom filter, if there are logs.
+    pub bloom: Option<Box<Bloom>>,
     /// Gas used by the block up to and including this transaction.
     pub cumulative_gas_used: u64,
     /// Type byte ([EIP-2718](https://eips.ethereum.org/EIPS/eip-2718)).
@@ -55,7 +55,7 @@ impl TransactionOutcome {
                 cumulative_gas_used: self.cumulative_gas_used,
                 logs: self.result.logs().to_vec(),
             },
-            logs_bloom: self.bloom,
+            logs_bloom: self.bloom.as_deref().copied().unwrap_or_default(),
         };
         match self.tx_type {
             1 => ReceiptEnvelope::Eip2930(receipt),

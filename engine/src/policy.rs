@@ -88,8 +88,8 @@ pub(crate) fn decide(choice: StrategyChoice, block: &Block, threads: usize, ahea
     }
     // A gas limit says little of a plain transfer: wallets set what they like. Without call data there is hardly
     // ever code to run.
-    let calls = block.transactions.iter().map(Transaction::env).filter(|env| !env.data.is_empty());
-    let call_gas = calls.clone().map(|env| env.gas_limit.saturating_sub(21_000)).fold(0, u64::saturating_add);
+    let calls = block.transactions.iter().map(Transaction::outline).filter(|tx| tx.has_data);
+    let call_gas = calls.clone().map(|tx| tx.gas_limit.saturating_sub(21_000)).fold(0, u64::saturating_add);
     let calls = calls.count();
     let per_transaction = call_gas / count as u64;
     if per_transaction < CALL_GAS_PER_TRANSACTION_MIN {

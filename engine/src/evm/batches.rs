@@ -2,8 +2,8 @@ use super::{
     hints::Hints,
     steps::{PreparedBlock, Step},
 };
+use crate::block::Outline;
 use alloy_primitives::{Address, map::HashMap};
-use revm::context::TxEnv;
 use std::cmp::Reverse;
 
 /// How consecutive light transactions come to share an entry: scheduling one costs about as much as executing it.
@@ -52,7 +52,7 @@ impl Batching {
         }
         let transactions = &block.block.transactions;
         let tx_of = |step: &Step| match step {
-            Step::Transaction(index) => Some(transactions[*index].env()),
+            Step::Transaction(index) => Some(transactions[*index].outline()),
             _ => None,
         };
         let work_of = |step: &Step| tx_of(step).map(|tx| work(tx, hints));
@@ -81,11 +81,11 @@ impl Batching {
                     open = gas;
                 }
             }
-            if let Some((tx, to)) = tx_of(step).and_then(|tx| Some((tx, *tx.kind.to()?)))
-                && hints.is_contended(tx)
+            if let Some(function) = tx_of(step).and_then(|tx| tx.function)
+                && hints.is_contended(function)
             {
                 let place = counts.len() as u32 - 1;
-                if let Some(before) = last.insert(to, place).filter(|before| *before < place) {
+                if let Some(before) = last.insert(function.0, place).filter(|before| *before < place) {
                     follows.insert(place, before);
                 }
             }
@@ -97,11 +97,11 @@ impl Batching {
 }
 
 /// The most work that a transaction is taken to be.
-fn work(tx: &TxEnv, hints: &Hints) -> u64 {
-    if let Some(gas) = hints.gas(tx) {
+fn work(tx: &Outline, hints: &Hints) -> u64 {
+    if let Some(gas) = tx.function.and_then(|function| hints.gas(function)) {
         return gas.min(tx.gas_limit).saturating_sub(21_000).saturating_add(PAYMENT_GAS);
     }
-    if tx.data.is_empty() && tx.kind.is_call() {
+    if !tx.has_data && tx.is_call {
         PAYMENT_GAS + EMPTY_CALL_GAS.min(tx.gas_limit.saturating_sub(21_000))
     } else {
         tx.gas_limit.saturating_sub(21_000).saturating_add(PAYMENT_GAS)
@@ -111,8 +111,9 @@ fn work(tx: &TxEnv, hints: &Hints) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Block, Transaction, chain::ChainSpec};
+    use crate::{Block, Transaction, block::Function, chain::ChainSpec};
     use alloy_primitives::{B256, TxKind};
+    use revm::context::TxEnv;
     use std::sync::Arc;
 
     const ALL: Batching = Batching { gas_max: 100_000, entries_min: 0 };
@@ -129,6 +130,10 @@ mod tests {
     fn call(contract: u8, gas_limit: u64) -> TxEnv {
         let kind = TxKind::Call(Address::repeat_byte(contract));
         TxEnv { kind, gas_limit, data: [contract; 4].into(), ..TxEnv::default() }
+    }
+
+    fn function(contract: u8) -> Function {
+        (Address::repeat_byte(contract), [contract; 4])
     }
 
     /// Steps of the entries of the transactions: the last entry is the block's end.
@@ -166,7 +171,7 @@ mod tests {
     #[test]
     fn what_calls_took_before_counts_for_more_than_their_limits() {
         let mut hints = Hints::default();
-        hints.note_run(&call(1, 0), 41_000);
+        hints.note_run(function(1), 41_000);
         let transactions = vec![call(1, 2_000_000); 8];
         assert_eq!(ALL.divide(&block(transactions), &hints).counts, [4, 4, 1], "each counts for 24,000");
     }
@@ -175,8 +180,8 @@ mod tests {
     fn calls_that_disturbed_each_other_follow_each_other() {
         let mut hints = Hints::default();
         for _ in 0..8 {
-            hints.note_thrown_away(&call(1, 0));
-            hints.note_run(&call(1, 0), 300_000);
+            hints.note_thrown_away(function(1));
+            hints.note_run(function(1), 300_000);
         }
         let transactions = vec![call(1, 400_000), call(2, 400_000), call(1, 400_000), call(1, 400_000)];
         let division = ALL.divide(&block(transactions.clone()), &hints);

@@ -76,7 +76,7 @@ impl Ledger {
         let hash = transaction.hash();
         self.check_gas(prepared, index)?;
         let (result, bloom) = match output {
-            EvmOutput::Transaction(result, bloom) => (*result, bloom),
+            EvmOutput::Transaction(result, bloom) => (result, bloom),
             EvmOutput::Invalid(error) => {
                 return Err(BlockError::InvalidTransaction { index, hash, error });
             }
@@ -93,10 +93,9 @@ impl Ledger {
         if prepared.env.cfg_env.spec.is_enabled_in(SpecId::CANCUN) {
             self.blob_gas += transaction.blob_gas();
         }
-        let bloom = bloom.map_or(Bloom::ZERO, |bloom| {
-            self.bloom |= *bloom;
-            *bloom
-        });
+        if let Some(bloom) = &bloom {
+            self.bloom |= **bloom;
+        }
         if self.transactions.is_empty() {
             self.transactions.reserve_exact(prepared.block.transactions.len());
         }
@@ -112,7 +111,7 @@ impl Ledger {
     /// A transaction's gas limit must fit into what the block has left.
     pub(crate) fn check_gas(&self, prepared: &PreparedBlock, index: usize) -> Result<(), BlockError> {
         let transaction = &prepared.block.transactions[index];
-        let gas_limit = transaction.env().gas_limit;
+        let gas_limit = transaction.outline().gas_limit;
         let block_limit = prepared.env.block_env.gas_limit;
         let is_amsterdam = prepared.env.cfg_env.enable_amsterdam_eip8037;
         let used = if is_amsterdam { self.regular_gas } else { self.cumulative_gas };

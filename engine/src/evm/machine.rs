@@ -55,7 +55,7 @@ const KEPT_MEMORY_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) enum EvmOutput {
     /// An executed transaction, with its logs' bloom if it has logs.
-    Transaction(Box<ExecutionResult>, Option<Box<Bloom>>),
+    Transaction(ExecutionResult, Option<Box<Bloom>>),
     /// A transaction that may not stand here.
     Invalid(InvalidTransaction),
     SystemCall(ExecutionResult),
@@ -346,9 +346,8 @@ impl Vm for EvmStream {
 
     fn note_thrown_away(&self, entry: EntryIndex) {
         self.learn(|hints| {
-            for tx in self.transactions_of(entry) {
-                hints.note_thrown_away(tx.env());
-            }
+            let functions = self.transactions_of(entry).filter_map(|tx| tx.outline().function);
+            functions.for_each(|function| hints.note_thrown_away(function));
         });
     }
 
@@ -375,7 +374,9 @@ impl Vm for EvmStream {
         let outcome = ledger.seal(block, changes, lookup);
         self.learn(|hints| {
             for (tx, outcome) in block.block.transactions.iter().zip(&outcome.transactions) {
-                hints.note_run(tx.env(), outcome.gas_used());
+                if let Some(function) = tx.outline().function {
+                    hints.note_run(function, outcome.gas_used());
+                }
             }
         });
         self.publish(outcome);
@@ -412,7 +413,7 @@ impl EvmStream {
                         let logs = result.logs();
                         let bloom =
                             (!logs.is_empty()).then(|| Box::new(local.evm.ctx.chain.hashes.bloom(logs)));
-                        EvmOutput::Transaction(Box::new(result), bloom)
+                        EvmOutput::Transaction(result, bloom)
                     }
                     Err(other) => other,
                 })

@@ -109,7 +109,7 @@ impl EvmStream {
             logs: Vec::new(),
             output: Output::Call(Bytes::new()),
         };
-        Ok(Some(EvmOutput::Transaction(Box::new(result), None)))
+        Ok(Some(EvmOutput::Transaction(result, None)))
     }
 }
 

@@ -6,14 +6,14 @@
 mod idle;
 
 use citius_topology::{PlacementReport, Plan, WorkerSlot};
-use crossbeam::sync::WaitGroup;
+use crossbeam::{sync::WaitGroup, utils::Backoff};
 pub(crate) use idle::{Idle, Seat, Waker};
 use parking_lot::Mutex;
 use std::{
     num::NonZeroUsize,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
 };
@@ -53,6 +53,8 @@ pub struct WorkerPool {
 struct Shared {
     jobs: Mutex<Vec<Arc<dyn Job>>>,
     idle: Idle,
+    /// Runs that are being prepared, whose work woken workers wait for.
+    announced: AtomicUsize,
     closing: AtomicBool,
     placements: Mutex<Vec<PlacementReport>>,
 }
@@ -98,6 +100,7 @@ impl WorkerPool {
         let shared = Arc::new(Shared {
             jobs: Mutex::new(Vec::new()),
             idle: Idle::default(),
+            announced: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             placements: Mutex::new(Vec::new()),
         });
@@ -143,6 +146,14 @@ impl WorkerPool {
         self.shared.placements.lock().clone()
     }
 
+    /// Wakes a worker for a job that is being prepared: it is there by the time the job is, and does not sleep before
+    /// the announcement is dropped.
+    pub(crate) fn announce(&self) -> Announcement<'_> {
+        self.shared.announced.fetch_add(1, Ordering::SeqCst);
+        self.shared.idle.wake_one();
+        Announcement { shared: &self.shared }
+    }
+
     /// Offers a job to the workers.
     pub(crate) fn offer(&self, job: Arc<dyn Job>) {
         self.shared.jobs.lock().push(job);
@@ -152,7 +163,7 @@ impl WorkerPool {
     pub(crate) fn retire<J: Job + 'static>(&self, job: &Arc<J>) {
         let address = Arc::as_ptr(job).cast::<()>();
         self.shared.jobs.lock().retain(|other| Arc::as_ptr(other).cast::<()>() != address);
-        let backoff = crossbeam::utils::Backoff::new();
+        let backoff = Backoff::new();
         while Arc::strong_count(job) > 1 {
             backoff.snooze();
         }
@@ -161,6 +172,18 @@ impl WorkerPool {
     /// The sleeping workers.
     pub(crate) fn idle(&self) -> &Idle {
         &self.shared.idle
+    }
+}
+
+/// Work is on its way; see [`WorkerPool::announce`].
+#[must_use]
+pub(crate) struct Announcement<'p> {
+    shared: &'p Shared,
+}
+
+impl Drop for Announcement<'_> {
+    fn drop(&mut self) {
+        self.shared.announced.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -205,6 +228,11 @@ impl Shared {
                 self.idle.sleep_unless(&seat, || {
                     self.closing.load(Ordering::SeqCst) || self.jobs.lock().iter().any(|job| job.has_work())
                 });
+                // Whoever was woken for an announcement waits here; it takes some ten microseconds.
+                let backoff = Backoff::new();
+                while self.announced.load(Ordering::SeqCst) > 0 && !self.closing.load(Ordering::SeqCst) {
+                    backoff.snooze();
+                }
             }
         }
     }

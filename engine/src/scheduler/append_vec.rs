@@ -1,3 +1,5 @@
+use super::once::{FIRST_EPOCH, LAST_EPOCH, Once};
+use crossbeam::utils::CachePadded;
 use std::sync::{
     OnceLock,
     atomic::{AtomicU32, Ordering},
@@ -5,31 +7,74 @@ use std::sync::{
 
 /// Slots of the first chunk; every further chunk doubles the capacity.
 const FIRST_CHUNK: u32 = 1 << FIRST_CHUNK_BITS;
-const FIRST_CHUNK_BITS: u32 = 8;
+const FIRST_CHUNK_BITS: u32 = 6;
 /// Enough chunks for 2^32 slots.
-const CHUNKS: usize = 25;
+const CHUNKS: usize = 27;
 
 /// A vector that many threads append to and read while it grows. Elements never move and are never removed.
 ///
 /// Bound: 2^32 - 1 elements; the owner bounds its memory (see `LocationTable`).
 pub(crate) struct AppendVec<T> {
-    chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],
-    reserved: AtomicU32,
+    chunks: [OnceLock<Box<[Slot<T>]>>; CHUNKS],
+    epoch: u32,
+    /// Apart from the chunks, which everybody reads all the time.
+    reserved: CachePadded<AtomicU32>,
 }
+
+/// Aligned so that an element begins a cache line, and shares none with its neighbours.
+#[repr(align(64))]
+struct Slot<T>(Once<T>);
+
+/// Indices that one thread has reserved for itself: what it appends lies together, and the count of all elements goes
+/// from core to core less often.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    next: u32,
+    end: u32,
+}
+
+/// Indices of a share.
+const SHARE: u32 = 16;
 
 impl<T> AppendVec<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: [const { OnceLock::new() }; CHUNKS], reserved: AtomicU32::new(0) }
+        Self {
+            chunks: [const { OnceLock::new() }; CHUNKS],
+            epoch: FIRST_EPOCH,
+            reserved: CachePadded::new(AtomicU32::new(0)),
+        }
     }
 
     /// Appends an element and returns its index. Other threads find it once they learn the index.
     pub(crate) fn push(&self, value: T) -> u32 {
-        // Relaxed: the index reserves a slot and publishes nothing; the slot's OnceLock publishes the element.
-        let index = self.reserved.fetch_add(1, Ordering::Relaxed);
-        let (chunk, offset) = place(index);
-        let slots = self.chunks[chunk]
-            .get_or_init(|| std::iter::repeat_with(OnceLock::new).take(chunk_len(chunk)).collect());
-        assert!(slots[offset].set(value).is_ok(), "slot {index} is reserved once");
+        let index = self.reserve(1);
+        self.set(index, value);
+        index
+    }
+
+    /// As [`AppendVec::push`], at an index of the share.
+    pub(crate) fn push_in(&self, share: &mut Share, value: T) -> u32 {
+        let index = self.take(share);
+        self.set(index, value);
+        index
+    }
+
+    /// Appends an element that an earlier use left, made as new by `reset`, else a new one.
+    pub(crate) fn push_recycled(&self, new: impl FnOnce() -> T, reset: impl FnOnce(&mut T)) -> u32 {
+        let index = self.reserve(1);
+        self.renew(index, new, reset);
+        index
+    }
+
+    /// As [`AppendVec::push_recycled`], at an index of the share.
+    pub(crate) fn push_recycled_in(
+        &self,
+        share: &mut Share,
+        new: impl FnOnce() -> T,
+        reset: impl FnOnce(&mut T),
+    ) -> u32 {
+        let index = self.take(share);
+        self.renew(index, new, reset);
         index
     }
 
@@ -43,47 +88,51 @@ impl<T> AppendVec<T> {
         let (chunk, offset) = place(index);
         self.chunks[chunk]
             .get()
-            .and_then(|slots| slots[offset].get())
+            .and_then(|slots| slots[offset].0.get_in(self.epoch))
             .unwrap_or_else(|| panic!("element {index} is not there"))
     }
 
-    /// Appends an element that [`AppendVec::recycle`] left, else a new one.
-    pub(crate) fn push_recycled(&self, new: impl FnOnce() -> T) -> u32 {
-        // Relaxed: as in `push`.
-        let index = self.reserved.fetch_add(1, Ordering::Relaxed);
-        let (chunk, offset) = place(index);
-        let slots = self.chunks[chunk]
-            .get_or_init(|| std::iter::repeat_with(OnceLock::new).take(chunk_len(chunk)).collect());
-        slots[offset].get_or_init(new);
-        index
-    }
-
-    /// Empties the vector, but keeps its elements, made as new by `reset`, for [`AppendVec::push_recycled`].
-    pub(crate) fn recycle(&mut self, reset: impl Fn(&mut T)) {
-        let left = std::mem::take(self.reserved.get_mut());
-        for index in 0..left {
-            let (chunk, offset) = place(index);
-            let slot = self.chunks[chunk].get_mut().and_then(|slots| slots[offset].get_mut());
-            slot.into_iter().for_each(&reset);
+    /// Empties the vector at once: its elements stay, for [`AppendVec::push_recycled`], until others take their
+    /// places.
+    pub(crate) fn restart(&mut self) {
+        if self.epoch == LAST_EPOCH {
+            *self = Self::new();
         }
+        self.epoch += 1;
+        *self.reserved.get_mut() = 0;
     }
 
-    /// Drops all elements and keeps their memory.
-    pub(crate) fn clear(&mut self) {
-        let mut left = std::mem::take(self.reserved.get_mut()) as usize;
-        for chunk in &mut self.chunks {
-            let Some(slots) = chunk.get_mut().filter(|_| left > 0) else { break };
-            let used = left.min(slots.len());
-            for slot in &mut slots[..used] {
-                slot.take();
-            }
-            left -= used;
-        }
-    }
-
-    /// Number of elements, those being appended right now included.
+    /// Number of elements, those included that are being appended right now and that only a share holds.
     pub(crate) fn len(&self) -> u32 {
         self.reserved.load(Ordering::Relaxed)
+    }
+
+    fn reserve(&self, count: u32) -> u32 {
+        // Relaxed: the index reserves a slot and publishes nothing; the slot's `Once` publishes the element.
+        self.reserved.fetch_add(count, Ordering::Relaxed)
+    }
+
+    fn take(&self, share: &mut Share) -> u32 {
+        if share.next == share.end {
+            share.next = self.reserve(SHARE);
+            share.end = share.next + SHARE;
+        }
+        share.next += 1;
+        share.next - 1
+    }
+
+    fn set(&self, index: u32, value: T) {
+        assert!(self.slot(index).set_in(self.epoch, value).is_ok(), "slot {index} is reserved once");
+    }
+
+    fn renew(&self, index: u32, new: impl FnOnce() -> T, reset: impl FnOnce(&mut T)) {
+        assert!(self.slot(index).renew_in(self.epoch, new, reset), "slot {index} is reserved once");
+    }
+
+    fn slot(&self, index: u32) -> &Once<T> {
+        let (chunk, offset) = place(index);
+        let new = || std::iter::repeat_with(|| Slot(Once::new())).take(chunk_len(chunk)).collect();
+        &self.chunks[chunk].get_or_init(new)[offset].0
     }
 }
 
@@ -118,56 +167,91 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_vector_is_as_new() {
+    fn a_restarted_vector_is_as_new() {
         let mut list = AppendVec::new();
         for round in 0..3u32 {
             for value in 0..1_000 + round * 300 {
                 assert_eq!(list.push(value + round), value);
             }
             assert_eq!(*list.get(999), 999 + round);
-            list.clear();
+            list.restart();
             assert_eq!(list.len(), 0);
+            let get = std::panic::AssertUnwindSafe(|| *list.get(0));
+            assert!(std::panic::catch_unwind(get).is_err());
         }
     }
 
     #[test]
-    fn recycled_elements_are_used_again() {
+    fn elements_are_used_again() {
         let mut list = AppendVec::new();
         for round in 0..3 {
-            for index in 0..1_000 + round * 300 {
-                assert_eq!(list.push_recycled(Vec::new), index);
-                assert!(list.get(index).is_empty());
+            for index in 0..1_000 {
+                let reset = |element: &mut Vec<_>| {
+                    assert_eq!(*element, [round - 1]);
+                    element.clear();
+                };
+                assert_eq!(list.push_recycled(|| Vec::with_capacity(round), reset), index);
+                let vector: &Vec<_> = list.get(index);
+                assert_eq!((vector.len(), vector.capacity() > 0), (0, round > 0));
             }
-            list.recycle(|element| element.push(round));
-            list.recycle(|_| panic!("the vector is empty"));
-            assert_eq!(list.len(), 0);
-            assert_eq!(list.push_recycled(|| panic!("there is one")), 0);
-            assert_eq!(*list.get(0), [round]);
-            list.recycle(|element| element.clear());
-            for _ in 0..1_000 + round * 300 {
-                list.push_recycled(|| panic!("there is one"));
+            list.restart();
+            for index in 0..1_000 {
+                assert_eq!(list.push(vec![round]), index);
             }
-            list.recycle(|element| element.clear());
+            list.restart();
         }
+    }
+
+    #[test]
+    fn epochs_that_run_out_begin_anew() {
+        let mut list = AppendVec::new();
+        list.epoch = LAST_EPOCH;
+        list.push(1);
+        list.restart();
+        assert_eq!((list.epoch, list.push(2)), (FIRST_EPOCH + 1, 0));
+        assert_eq!(*list.get(0), 2);
     }
 
     #[test]
     fn concurrent_appends_lose_nothing() {
         let list = AppendVec::new();
-        std::thread::scope(|scope| {
-            for thread in 0..4u32 {
+        let mut all: Vec<u32> = std::thread::scope(|scope| {
+            let append = |thread: u32| {
                 let list = &list;
-                scope.spawn(move || {
-                    for i in 0..1_000 {
+                move || {
+                    let mut share = Share::default();
+                    let append = |i| {
                         let value = thread * 1_000 + i;
-                        let index = list.push(value);
+                        let is_alone = thread.is_multiple_of(2);
+                        let index = if is_alone { list.push(value) } else { list.push_in(&mut share, value) };
                         assert_eq!(*list.get(index), value);
-                    }
-                });
-            }
+                        index
+                    };
+                    (0..1_000).map(append).collect::<Vec<_>>()
+                }
+            };
+            let threads: Vec<_> = (0..4).map(|thread| scope.spawn(append(thread))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
         });
-        let mut all: Vec<u32> = (0..list.len()).map(|index| *list.get(index)).collect();
         all.sort_unstable();
-        assert_eq!(all, (0..4_000).collect::<Vec<_>>());
+        all.dedup();
+        assert_eq!(all.len(), 4_000);
+        let mut values: Vec<u32> = all.iter().map(|index| *list.get(*index)).collect();
+        values.sort_unstable();
+        assert_eq!(values, (0..4_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_share_s_elements_lie_together() {
+        let list = AppendVec::new();
+        let (mut ours, mut theirs) = (Share::default(), Share::default());
+        for value in 0..SHARE {
+            assert_eq!(list.push_in(&mut ours, value), value);
+            if value == 0 {
+                assert_eq!(list.push_in(&mut theirs, 77), SHARE);
+            }
+        }
+        assert_eq!(list.push_in(&mut ours, 78), 2 * SHARE);
+        assert_eq!(list.push(79), 3 * SHARE);
     }
 }

@@ -22,8 +22,10 @@ pub(crate) struct Cell<V: Vm> {
     pub(crate) committed: Option<V::Value>,
     /// One past the last committed writer; 0 while the base value stands.
     pub(crate) committed_by: u32,
-    /// One past the segment whose undo list holds this location; 0 if none does.
+    /// One past the segment whose log of changes holds this location; 0 if none does.
     pub(crate) logged_in: u32,
+    /// Where that log holds it.
+    pub(crate) logged_at: u32,
     versions: Versions<V>,
 }
 
@@ -92,6 +94,7 @@ impl<V: Vm> Default for Cell<V> {
             committed: None,
             committed_by: 0,
             logged_in: 0,
+            logged_at: 0,
             versions: Versions { list: SmallVec::new(), head: 0 },
         }
     }
@@ -157,9 +160,9 @@ impl<V: Vm> Cell<V> {
 
     /// Makes the cell as new, but for its memory.
     pub(crate) fn reset(&mut self) {
-        let Self { committed, committed_by, logged_in, versions } = self;
+        let Self { committed, committed_by, logged_in, logged_at, versions } = self;
         *committed = None;
-        (*committed_by, *logged_in) = (0, 0);
+        (*committed_by, *logged_in, *logged_at) = (0, 0, 0);
         versions.list.clear();
         if versions.list.capacity() > KEPT_VERSIONS_MAX {
             versions.list.shrink_to_fit();

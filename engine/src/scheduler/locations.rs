@@ -1,11 +1,14 @@
-use super::{append_vec::AppendVec, cell::Cell, ids::LocationId, vm::Vm};
+use super::{
+    append_vec::{AppendVec, Share},
+    cell::Cell,
+    ids::LocationId,
+    once::Once,
+    vm::Vm,
+};
 use crate::sync::Mutex;
 use std::{
     hash::BuildHasher,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// No next location in a bucket's chain; no cell.
@@ -13,17 +16,17 @@ const NONE: u32 = u32::MAX;
 
 /// Everything the scheduler knows of one location.
 ///
-/// Most locations of a block are only read. Then `base` is all there is to them, and reading takes no lock. Aligned
-/// so that workers that make neighbours do not meet in a cache line.
-#[repr(align(64))]
+/// Most locations of a block are only read. Then `base` is all there is to them, and reading takes no lock. What a
+/// look-up needs comes first: it is in one cache line.
+#[repr(C)]
 pub(crate) struct Location<V: Vm> {
-    pub(crate) key: V::Key,
-    pub(crate) parent: Option<LocationId>,
     hash: u32,
     /// The next location in the same bucket. Set before the location is published, never changed after.
     next: AtomicU32,
+    pub(crate) key: V::Key,
+    pub(crate) parent: Option<LocationId>,
     /// The value before the stream, once somebody asked for it.
-    pub(crate) base: OnceLock<V::Value>,
+    pub(crate) base: Once<V::Value>,
     /// Whoever asks the reader for the base value, so that nobody asks a second time.
     pub(crate) asking: Mutex<()>,
     /// The cell, from the first write on.
@@ -39,7 +42,10 @@ pub(crate) struct Location<V: Vm> {
 /// A hash table with a fixed number of buckets, each a chain of locations that grows at its head. The hash is
 /// keyed per table, so that nobody can aim keys at one bucket.
 pub(crate) struct LocationTable<V: Vm> {
+    /// Those in use come first.
     buckets: Box<[AtomicU32]>,
+    /// Buckets in use, a power of two, less one.
+    mask: usize,
     locations: AppendVec<Location<V>>,
     /// Of the locations that were written.
     cells: AppendVec<Mutex<Cell<V>>>,
@@ -49,9 +55,10 @@ pub(crate) struct LocationTable<V: Vm> {
 impl<V: Vm> LocationTable<V> {
     /// A table for about this many locations; more only make it slower.
     pub(crate) fn new(expected: usize) -> Self {
-        let buckets = expected.next_power_of_two().clamp(1 << 8, 1 << 22);
+        let buckets = bucket_count(expected);
         Self {
             buckets: std::iter::repeat_with(|| AtomicU32::new(NONE)).take(buckets).collect(),
+            mask: buckets - 1,
             locations: AppendVec::new(),
             cells: AppendVec::new(),
             hasher: foldhash::fast::RandomState::default(),
@@ -60,20 +67,18 @@ impl<V: Vm> LocationTable<V> {
 
     /// Forgets all locations, keeps their memory, and prepares for about this many new ones.
     pub(crate) fn clear(&mut self, expected: usize) {
-        if self.buckets.len() < expected.min(1 << 22) {
-            *self = Self {
-                locations: std::mem::replace(&mut self.locations, AppendVec::new()),
-                cells: std::mem::replace(&mut self.cells, AppendVec::new()),
-                ..Self::new(expected)
-            };
+        let buckets = bucket_count(expected);
+        if self.buckets.len() < buckets {
+            self.buckets = std::iter::repeat_with(|| AtomicU32::new(NONE)).take(buckets).collect();
         } else {
-            for bucket in &mut self.buckets {
+            for bucket in &mut self.buckets[..buckets] {
                 *bucket.get_mut() = NONE;
             }
-            self.hasher = foldhash::fast::RandomState::default();
         }
-        self.locations.clear();
-        self.cells.recycle(|cell| cell.get_mut().reset());
+        self.mask = buckets - 1;
+        self.hasher = foldhash::fast::RandomState::default();
+        self.locations.restart();
+        self.cells.restart();
     }
 
     /// The location with this id.
@@ -91,11 +96,11 @@ impl<V: Vm> LocationTable<V> {
     }
 
     /// The location's cell; a new one if it was not written before.
-    pub(crate) fn cell_for_write(&self, location: &Location<V>) -> &Mutex<Cell<V>> {
+    pub(crate) fn cell_for_write(&self, location: &Location<V>, share: &mut Share) -> &Mutex<Cell<V>> {
         if let Some(cell) = self.cell(location) {
             return cell;
         }
-        let new = self.cells.push_recycled(|| Mutex::new(Cell::default()));
+        let new = self.cells.push_recycled_in(share, Mutex::default, |cell| cell.get_mut().reset());
         let (before, after) = (Ordering::SeqCst, Ordering::SeqCst);
         match location.cell.compare_exchange(NONE, new, before, after) {
             Ok(_) => self.cells.get(new),
@@ -104,7 +109,7 @@ impl<V: Vm> LocationTable<V> {
         }
     }
 
-    /// Number of locations.
+    /// Ids that are taken, those included that nobody uses yet.
     pub(crate) fn len(&self) -> u32 {
         self.locations.len()
     }
@@ -112,7 +117,7 @@ impl<V: Vm> LocationTable<V> {
     /// All published locations, in no particular order. Follows the chains: the list of locations also holds
     /// those that lost the race to be published, which must not be seen.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LocationId, &Location<V>)> {
-        self.buckets.iter().flat_map(move |bucket| {
+        self.buckets[..=self.mask].iter().flat_map(move |bucket| {
             let mut next = bucket.load(Ordering::Acquire);
             std::iter::from_fn(move || {
                 let id = Some(next).filter(|id| *id != NONE)?;
@@ -123,28 +128,34 @@ impl<V: Vm> LocationTable<V> {
         })
     }
 
-    /// The id of a key, and whether this call made it.
-    pub(crate) fn intern(&self, key: &V::Key, parent: Option<LocationId>) -> (LocationId, bool) {
+    /// The id of a key, and whether this call made it, in the share.
+    pub(crate) fn intern(
+        &self,
+        key: &V::Key,
+        parent: Option<LocationId>,
+        share: &mut Share,
+    ) -> (LocationId, bool) {
         let hash = self.hasher.hash_one(key);
         // The bucket takes the low bits, the chain compares the high ones.
-        let bucket = &self.buckets[hash as usize & (self.buckets.len() - 1)];
+        let bucket = &self.buckets[hash as usize & self.mask];
         let hash = (hash >> 32) as u32;
         // Acquire pairs with the release of the exchange below: a published id leads to a whole location.
         let mut head = bucket.load(Ordering::Acquire);
         if let Some(id) = self.find(key, hash, head, NONE) {
             return (id, false);
         }
-        let id = self.locations.push(Location {
-            key: key.clone(),
-            parent,
+        let new = Location {
             hash,
             next: AtomicU32::new(head),
-            base: OnceLock::new(),
+            key: key.clone(),
+            parent,
+            base: Once::new(),
             asking: Mutex::new(()),
             cell: AtomicU32::new(NONE),
             resets_pending: AtomicU32::new(0),
             reset_committed: AtomicU32::new(0),
-        });
+        };
+        let id = self.locations.push_in(share, new);
         loop {
             match bucket.compare_exchange(head, id, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return (LocationId(id), true),
@@ -171,4 +182,8 @@ impl<V: Vm> LocationTable<V> {
         }
         None
     }
+}
+
+fn bucket_count(expected: usize) -> usize {
+    expected.next_power_of_two().clamp(1 << 8, 1 << 22)
 }

@@ -1,4 +1,5 @@
 use super::{
+    append_vec::Share,
     cell::{Cell, Fold},
     ids::{EntryIndex, Incarnation, LocationId},
     locations::{Location, LocationTable},
@@ -6,6 +7,7 @@ use super::{
     vm::{Change, ChangeLog, Interrupt, Scanned, Vm},
 };
 use crate::{cancel::StopSign, sync::Mutex};
+use crossbeam::utils::CachePadded;
 use smallvec::SmallVec;
 use std::sync::{
     Arc,
@@ -22,12 +24,28 @@ pub(crate) struct Memory<V: Vm> {
     /// Who scanned what. Empty for machines that do not scan.
     range_readers: Mutex<Vec<(V::Range, u32)>>,
     range_reader_count: AtomicUsize,
-    used_bytes: AtomicUsize,
+    /// Apart from what everybody reads all the time.
+    used_bytes: CachePadded<AtomicUsize>,
+    /// Locations that were accounted for.
+    location_count: AtomicUsize,
     limit_bytes: AtomicUsize,
 }
 
-/// Entries whose reads something touched.
-pub(crate) type Suspects = SmallVec<[u32; 8]>;
+/// What the writes of an execution that land change for others.
+#[derive(Debug, Default)]
+pub(crate) struct Landed {
+    /// Where something is new.
+    pub(crate) touched: Touched,
+    /// Later entries that scanned where something is new.
+    pub(crate) suspects: SmallVec<[u32; 8]>,
+}
+
+/// What one thread has reserved for itself of a memory.
+#[derive(Debug, Default)]
+pub(crate) struct Shares {
+    pub(crate) locations: Share,
+    pub(crate) cells: Share,
+}
 
 /// One read of an execution, with what was learnt of it.
 #[derive(Debug)]
@@ -63,7 +81,8 @@ impl<V: Vm> Memory<V> {
             has_resets: AtomicBool::new(false),
             range_readers: Mutex::new(Vec::new()),
             range_reader_count: AtomicUsize::new(0),
-            used_bytes: AtomicUsize::new(0),
+            used_bytes: CachePadded::new(AtomicUsize::new(0)),
+            location_count: AtomicUsize::new(0),
             limit_bytes: AtomicUsize::new(0),
         }
     }
@@ -92,12 +111,26 @@ impl<V: Vm> Memory<V> {
 
     /// As [`Memory::charge`], for this many locations that were made.
     pub(crate) fn charge_locations(&self, count: usize) -> Result<(), Interrupt<V>> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.location_count.fetch_add(count, Ordering::Relaxed);
         self.charge(count * (size_of::<Location<V>>() + size_of::<Cell<V>>()))
     }
 
     /// The id of a key, and whether its location is new: then the caller accounts for it.
-    pub(crate) fn intern(&self, key: &V::Key, parent: Option<LocationId>) -> (LocationId, bool) {
-        self.table.intern(key, parent)
+    pub(crate) fn intern(
+        &self,
+        key: &V::Key,
+        parent: Option<LocationId>,
+        share: &mut Share,
+    ) -> (LocationId, bool) {
+        self.table.intern(key, parent, share)
+    }
+
+    /// Locations that were accounted for so far.
+    pub(crate) fn location_count(&self) -> usize {
+        self.location_count.load(Ordering::Relaxed)
     }
 
     /// The value that `entry` sees at a location.
@@ -158,8 +191,9 @@ impl<V: Vm> Memory<V> {
         range: &V::Range,
         entry: EntryIndex,
     ) -> Result<Scanned<V>, Interrupt<V>> {
+        let mut share = Share::default();
         for key in vm.base_range(range).map_err(Interrupt::Read)? {
-            let (_, is_new) = self.intern(&key, None);
+            let (_, is_new) = self.intern(&key, None, &mut share);
             self.charge_locations(usize::from(is_new))?;
         }
         let mut found: Vec<_> =
@@ -187,15 +221,14 @@ impl<V: Vm> Memory<V> {
         self.range_reader_count.store(readers.len(), Ordering::SeqCst);
     }
 
-    /// Puts an execution's writes in place, and adds what changes to `touched`. Names the later entries that scanned it.
+    /// Puts an execution's writes in place.
     pub(crate) fn land(
         &self,
         vm: &V,
-        entry: EntryIndex,
-        incarnation: Incarnation,
+        (entry, incarnation): (EntryIndex, Incarnation),
         writes: impl Iterator<Item = (LocationId, V::Write)>,
-        touched: &mut Touched,
-        suspects: &mut Suspects,
+        shares: &mut Shares,
+        landed: &mut Landed,
     ) {
         for (id, write) in writes {
             let location = self.table.get(id);
@@ -208,31 +241,27 @@ impl<V: Vm> Memory<V> {
             // The base is needed at commit at the latest; here it is read in parallel. An error shows there. The
             // entry's own reset counts too.
             let _ = self.ensure_start(vm, id, entry);
-            let old = self.table.cell_for_write(location).lock().land(entry.0, incarnation, write);
+            let mut cell = self.table.cell_for_write(location, &mut shares.cells).lock();
+            let old = cell.land(entry.0, incarnation, write);
+            drop(cell);
             if old.is_some_and(|old| V::resets_children(&old)) {
                 location.resets_pending.fetch_sub(1, Ordering::SeqCst);
             }
-            touched.add(id);
-            self.suspect_scans(&location.key, entry, suspects);
+            landed.touched.add(id);
+            self.suspect_scans(&location.key, entry, landed);
         }
     }
 
     /// Takes back the writes of an older incarnation that the new one did not repeat.
-    pub(crate) fn withdraw(
-        &self,
-        entry: EntryIndex,
-        id: LocationId,
-        touched: &mut Touched,
-        suspects: &mut Suspects,
-    ) {
+    pub(crate) fn withdraw(&self, entry: EntryIndex, id: LocationId, landed: &mut Landed) {
         let location = self.table.get(id);
         let removed = self.table.cell(location).and_then(|cell| cell.lock().remove(entry.0));
         if let Some(write) = removed {
             if V::resets_children(&write) {
                 location.resets_pending.fetch_sub(1, Ordering::SeqCst);
             }
-            touched.add(id);
-            self.suspect_scans(&location.key, entry, suspects);
+            landed.touched.add(id);
+            self.suspect_scans(&location.key, entry, landed);
         }
     }
 
@@ -245,7 +274,7 @@ impl<V: Vm> Memory<V> {
 
     /// Folds an entry's version into the committed value. Called in entry order, once an entry and location.
     ///
-    /// `log` receives the value before the segment at the segment's first write to the location.
+    /// `log` receives the segment's change of the location.
     pub(crate) fn commit(
         &self,
         vm: &V,
@@ -286,25 +315,31 @@ impl<V: Vm> Memory<V> {
         if floor == 0 {
             self.base(vm, location)?;
         }
-        let mut cell = self.table.cell_for_write(location).lock();
+        let mut cell = self.table.cell_for_write(location, &mut Share::default()).lock();
         let write = match late {
             Some(write) => write,
             None => cell.remove(entry.0).unwrap_or_else(|| {
                 panic!("entry {entry} commits a write to {:?} that is not there", location.key)
             }),
         };
-        let is_base = cell.committed.is_none() && floor == 0;
-        let Some(mut value) = cell.take_start(location, floor) else {
+        let Some(before) = cell.take_start(location, floor) else {
             unreachable!("the base value was just loaded")
         };
-        if cell.logged_in != segment + 1 {
-            cell.logged_in = segment + 1;
-            log.push((id, (!is_base).then(|| value.clone())));
-        }
-        V::apply(&mut value, &write);
-        cell.committed = Some(value);
+        let mut after = before.clone();
+        V::apply(&mut after, &write);
+        cell.committed = Some(after.clone());
         cell.committed_by = entry.0 + 1;
-        if V::resets_children(&write) {
+        let resets = V::resets_children(&write);
+        if cell.logged_in == segment + 1 {
+            let change = &mut log[cell.logged_at as usize];
+            change.after = after;
+            change.was_reset |= resets;
+        } else {
+            (cell.logged_in, cell.logged_at) = (segment + 1, log.len() as u32);
+            let (key, parent) = (location.key.clone(), location.parent);
+            log.push(Change { location: id, key, parent, before, after, was_reset: resets });
+        }
+        if resets {
             // Release order: who sees no pending reset any more sees this one committed.
             location.reset_committed.store(entry.0 + 1, Ordering::SeqCst);
             location.resets_pending.fetch_sub(1, Ordering::SeqCst);
@@ -318,15 +353,18 @@ impl<V: Vm> Memory<V> {
         first: EntryIndex,
         log: &'a mut ChangeLog<V>,
     ) -> impl ExactSizeIterator<Item = Change<V>> + 'a {
-        log.drain(..).map(move |(id, before)| {
-            let location = self.table.get(id);
-            let (key, after) = self.committed(id);
-            let Some(before) = before.or_else(|| location.base.get().cloned()) else {
-                unreachable!("a commit onto the base value knows it")
-            };
-            let was_reset = location.reset_committed.load(Ordering::SeqCst) > first.0;
-            Change { location: id, key, parent: location.parent, before, after, was_reset }
+        let has_resets = self.has_resets.load(Ordering::SeqCst);
+        log.drain(..).map(move |mut change| {
+            if has_resets && change.parent.is_some_and(|parent| self.was_reset_since(parent, first)) {
+                // The reset may have come after the last write.
+                (_, change.after) = self.committed(change.location);
+            }
+            change
         })
+    }
+
+    fn was_reset_since(&self, parent: LocationId, first: EntryIndex) -> bool {
+        self.table.get(parent).reset_committed.load(Ordering::SeqCst) > first.0
     }
 
     /// Key and committed value of a location that was read or written.
@@ -388,16 +426,16 @@ impl<V: Vm> Memory<V> {
         let parent = location.parent.map(|parent| &self.table.get(parent).key);
         let should_stop = || self.stop_sign.should_stop();
         let value = vm.base_value(&location.key, parent, &should_stop)?;
-        Ok(location.base.get_or_init(|| value))
+        Ok(location.base.set(value).unwrap_or_else(|_| unreachable!("one at a time asks")))
     }
 
-    fn suspect_scans(&self, key: &V::Key, entry: EntryIndex, suspects: &mut Suspects) {
+    fn suspect_scans(&self, key: &V::Key, entry: EntryIndex, landed: &mut Landed) {
         if self.range_reader_count.load(Ordering::SeqCst) == 0 {
             return;
         }
         for (range, reader) in self.range_readers.lock().iter() {
             if *reader > entry.0 && V::in_range(range, key) {
-                suspects.push(*reader);
+                landed.suspects.push(*reader);
             }
         }
     }

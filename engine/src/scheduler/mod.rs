@@ -18,6 +18,7 @@ mod ids;
 mod locations;
 mod marks;
 mod memory;
+mod once;
 #[cfg(all(test, feature = "loom"))]
 mod models;
 mod optimistic;

@@ -14,6 +14,7 @@ pub(crate) struct OwnWrites<V: Vm> {
     places: HashMap<LocationId, usize, foldhash::fast::RandomState>,
     /// In the order of the steps that wrote first. `None` where a later step reset the parent.
     writes: Vec<(LocationId, Option<V::Write>)>,
+    /// What takes effect after all of them, one a location.
     late: Writes<V>,
     /// Locations whose children were reset.
     resets: SmallVec<[LocationId; 2]>,
@@ -34,15 +35,16 @@ pub(crate) enum Own<'a, V: Vm> {
 /// Writes to one location, in order.
 pub(crate) struct Changes<'a, V: Vm> {
     write: Option<&'a V::Write>,
-    late: &'a [(LocationId, V::Write)],
-    location: LocationId,
+    late: Option<&'a V::Write>,
 }
 
 impl<'a, V: Vm> Changes<'a, V> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'a V::Write> + Clone + use<'a, V> {
-        let location = self.location;
-        let late = self.late.iter().filter(move |(id, _)| *id == location).map(|(_, write)| write);
-        self.write.into_iter().chain(late)
+        self.write.into_iter().chain(self.late)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.write.is_none() && self.late.is_none()
     }
 }
 
@@ -75,13 +77,14 @@ impl<V: Vm> OwnWrites<V> {
     pub(crate) fn of(&self, key: &V::Key, location: LocationId, parent: Option<LocationId>) -> Own<'_, V> {
         let write = self.places.get(&location).and_then(|place| self.writes[*place].1.as_ref());
         let is_reset = parent.is_some_and(|parent| self.resets.contains(&parent));
-        let changes = Changes { write, late: &self.late, location };
+        let late = self.late.iter().find(|(id, _)| *id == location).map(|(_, write)| write);
+        let changes = Changes { write, late };
         if is_reset || write.is_some_and(V::is_absolute) {
             let mut value = V::value_after_reset(key);
             changes.iter().for_each(|write| V::apply(&mut value, write));
             return Own::Decided(value);
         }
-        if changes.iter().next().is_some() { Own::Changed(changes) } else { Own::Untouched }
+        if changes.is_empty() { Own::Untouched } else { Own::Changed(changes) }
     }
 
     /// Remembers that a read saw own writes over `start`.
@@ -108,7 +111,12 @@ impl<V: Vm> OwnWrites<V> {
             self.settle_late(location);
             self.push(location, write);
         }
-        self.late.append(late_writes);
+        for (location, write) in late_writes.drain(..) {
+            match self.late.iter_mut().find(|(id, _)| *id == location) {
+                Some((_, first)) => V::merge(first, write),
+                None => self.late.push((location, write)),
+            }
+        }
         self.shadowed.clear();
     }
 
@@ -123,11 +131,9 @@ impl<V: Vm> OwnWrites<V> {
 
     /// What was written late stands before what is written now.
     fn settle_late(&mut self, location: LocationId) {
-        if self.late.iter().any(|(id, _)| *id == location) {
-            let (settled, late) = self.late.drain(..).partition(|(id, _)| *id == location);
-            self.late = late;
-            let settled: Writes<V> = settled;
-            settled.into_iter().for_each(|(_, write)| self.push(location, write));
+        if let Some(place) = self.late.iter().position(|(id, _)| *id == location) {
+            let (_, write) = self.late.swap_remove(place);
+            self.push(location, write);
         }
     }
 

@@ -1,6 +1,6 @@
 use super::{
     ids::{EntryIndex, LocationId, ReadId},
-    memory::{Read, Scan},
+    memory::{Read, Scan, Shares},
     optimistic::Core,
     own::{Own, OwnWrites},
     vm::{Interrupt, Scanned, View, Vm, Writes},
@@ -16,6 +16,8 @@ pub(crate) struct SpeculativeView<V: Vm> {
     frontier: u32,
     /// Locations that this execution made and that are not accounted for yet.
     new_locations: usize,
+    /// Of the run's memory.
+    pub(crate) shares: Shares,
     pub(crate) reads: Vec<Read<V>>,
     pub(crate) scans: Vec<Scan<V>>,
     pub(crate) writes: Writes<V>,
@@ -30,6 +32,8 @@ pub(crate) struct SpeculativeView<V: Vm> {
 /// New locations of one execution between two looks at the memory budget.
 const LOCATIONS_UNCOUNTED_MAX: usize = 32;
 
+const DETACHED: &str = "a view is attached while it executes";
+
 impl<V: Vm> SpeculativeView<V> {
     pub(crate) fn new() -> Self {
         Self {
@@ -37,6 +41,7 @@ impl<V: Vm> SpeculativeView<V> {
             entry: EntryIndex(0),
             frontier: 0,
             new_locations: 0,
+            shares: Shares::default(),
             reads: Vec::new(),
             scans: Vec::new(),
             writes: Vec::new(),
@@ -50,10 +55,12 @@ impl<V: Vm> SpeculativeView<V> {
     /// Turns the view to a run, or away from all runs.
     pub(crate) fn attach(&mut self, core: Option<Arc<Core<V>>>) {
         self.core = core;
+        self.shares = Shares::default();
     }
 
     /// Turns the view away from its run, and returns that.
     pub(crate) fn detach(&mut self) -> Option<Arc<Core<V>>> {
+        self.shares = Shares::default();
         self.core.take()
     }
 
@@ -94,9 +101,12 @@ impl<V: Vm> SpeculativeView<V> {
 
     /// Memory that reads and writes will hold until the entry is committed, in bytes.
     pub(crate) fn used_bytes(&self) -> usize {
-        let writes = self.writes.iter().map(|(_, write)| V::heap_bytes_of_write(write)).sum::<usize>();
+        let writes = [&self.writes, &self.late_writes].map(|writes| {
+            let heap = writes.iter().map(|(_, write)| V::heap_bytes_of_write(write)).sum::<usize>();
+            heap + size_of_val(&**writes)
+        });
         let seen = self.scans.iter().map(|scan| size_of_val(&*scan.seen)).sum::<usize>();
-        writes + seen + size_of_val(&*self.writes) + size_of_val(&*self.reads)
+        writes.iter().sum::<usize>() + seen + size_of_val(&*self.reads)
     }
 
     fn stop_if_cancelled(&mut self) -> Result<(), Interrupt<V>> {
@@ -120,8 +130,13 @@ impl<V: Vm> SpeculativeView<V> {
         core.memory.read(&core.vm, location, self.entry)
     }
 
+    fn intern(&mut self, key: &V::Key, parent: Option<LocationId>) -> (LocationId, bool) {
+        let Some(core) = &self.core else { panic!("{DETACHED}") };
+        core.memory.intern(key, parent, &mut self.shares.locations)
+    }
+
     fn core(&self) -> &Core<V> {
-        let Some(core) = &self.core else { panic!("a view is attached while it executes") };
+        let Some(core) = &self.core else { panic!("{DETACHED}") };
         core
     }
 }
@@ -131,8 +146,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
 
     fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>> {
         self.stop_if_cancelled()?;
-        let core = self.core();
-        let (location, is_new) = core.memory.intern(&key, parent);
+        let (location, is_new) = self.intern(&key, parent);
         let id = ReadId(self.reads.len() as u32);
         let value = if self.own.is_empty() {
             self.value(location)?
@@ -196,7 +210,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     }
 
     fn locate(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {
-        let (location, is_new) = self.core().memory.intern(&key, parent);
+        let (location, is_new) = self.intern(&key, parent);
         self.count_location(is_new)?;
         Ok(location)
     }
@@ -211,7 +225,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
 
     fn end_step(&mut self) -> Result<(), Interrupt<V>> {
         let Self { core: Some(core), writes, late_writes, own, .. } = self else {
-            panic!("a view is attached while it executes")
+            panic!("{DETACHED}")
         };
         for (location, _) in writes.iter().chain(&*late_writes) {
             core.memory.ensure_start(&core.vm, *location, self.entry)?;

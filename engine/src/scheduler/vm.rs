@@ -225,8 +225,8 @@ pub struct Change<V: Vm> {
 /// Writes to be made, in order.
 pub(crate) type Writes<V> = Vec<(LocationId, <V as Vm>::Write)>;
 
-/// Locations that a segment wrote, with the value before its first write; `None` where the base value stood.
-pub(crate) type ChangeLog<V> = Vec<(LocationId, Option<<V as Vm>::Value>)>;
+/// What a segment's commits changed so far, each location once.
+pub(crate) type ChangeLog<V> = Vec<Change<V>>;
 
 /// What a scan showed: keys and values of all visible locations of a range.
 pub type Scanned<V> = Vec<(<V as Vm>::Key, <V as Vm>::Value)>;

@@ -123,8 +123,11 @@ impl<'a> Baseline<'a> {
                 .transact_commit(tx.env().clone())
                 .map_err(|source| BaselineError::Transaction { index, source })?;
             outcome.gas_used += result.tx_gas_used();
-            let bloom = logs_bloom(result.logs());
-            outcome.logs_bloom.accrue_bloom(&bloom);
+            let logs = result.logs();
+            let bloom = (!logs.is_empty()).then(|| Box::new(logs_bloom(logs)));
+            if let Some(bloom) = &bloom {
+                outcome.logs_bloom.accrue_bloom(bloom);
+            }
             outcome.transactions.push(TransactionOutcome {
                 result,
                 bloom,

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::scheduler::{
     EntryIndex, Incarnation, Interrupt, LocationId,
-    marks::{ReadMarks, Touched},
-    memory::{Memory, Suspects},
+    marks::ReadMarks,
+    memory::{Landed, Memory, Shares},
 };
 use crate::sync::model_fence;
 use loom::thread;

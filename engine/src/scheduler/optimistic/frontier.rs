@@ -20,7 +20,7 @@ pub(super) struct Commits<V: Vm> {
     pub(super) log: ChangeLog<V>,
     pub(super) metrics: SegmentMetrics,
     pub(super) segment_began: Instant,
-    pub(super) locations_before: u32,
+    pub(super) locations_before: usize,
     pub(super) sealed: Vec<SegmentMetrics>,
     /// Time spent sealing since the last look at the clock, already counted.
     pub(super) sealing: Duration,
@@ -176,8 +176,8 @@ impl<V: Vm> Core<V> {
             let in_flight = self.count_transactions(self.frontier() + 1, begun - 1);
             self.counters.max_in_flight.fetch_max(in_flight, Ordering::Relaxed);
         }
-        let locations = self.memory.table.len();
-        metrics.locations = u64::from(locations - commits.locations_before);
+        let locations = self.memory.location_count();
+        metrics.locations = (locations - commits.locations_before) as u64;
         commits.locations_before = locations;
         let mut changes = self.memory.changes(first, &mut commits.log);
         self.vm.seal(&mut commits.ledger, segment, &mut changes, &|id| self.memory.committed(id));

@@ -120,7 +120,7 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
         core.commits.lock().submitted_at.push(Instant::now());
         let (first, end) = core.vm.entries_of(segment);
         for _ in first.0..end.0 {
-            core.entries.push_recycled(Entry::new);
+            core.entries.push_recycled(Entry::new, Entry::reset);
         }
         core.submitted.store(end.0, Ordering::SeqCst);
         if core.settings.threads > 1 {
@@ -176,7 +176,7 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
         let Some(Self { core, kept, .. }) = Arc::into_inner(self) else { return };
         let Some(core) = Arc::into_inner(core) else { return };
         let (table, mut entries) = (core.memory.table, core.entries);
-        entries.recycle(Entry::reset);
+        entries.restart();
         if table.len() <= super::KEPT_LOCATIONS_MAX {
             kept.tables.lock().push((table, entries));
         }

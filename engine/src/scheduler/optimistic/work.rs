@@ -8,7 +8,7 @@ use crate::{
         entry::{Entry, Record, State},
         ids::{EntryIndex, Incarnation},
         marks::{ReadMarks, Touched},
-        memory::{Memory, Scan, Suspects},
+        memory::{Landed, Memory, Scan},
         retries::Retries,
         strategy::{RunSettings, Stop, panic_message},
         view::SpeculativeView,
@@ -303,18 +303,17 @@ impl<V: Vm> Core<V> {
             }
             Ok(_) => {}
         }
-        let mut suspects = Suspects::new();
         let mut record = entry.record.lock();
         self.memory.release(std::mem::replace(&mut record.charged_bytes, bytes));
-        let mut touched = Touched::default();
+        let mut landed = Landed::default();
         // Of a first execution there is none, and its list's memory stays.
         let old = if record.written.is_empty() { Vec::new() } else { std::mem::take(&mut record.written) };
         record.written.extend(view.writes.iter().map(|(location, _)| *location));
         let writes = view.writes.drain(..);
-        self.memory.land(&self.vm, index, incarnation, writes, &mut touched, &mut suspects);
+        self.memory.land(&self.vm, (index, incarnation), writes, &mut view.shares, &mut landed);
         for location in old {
             if !record.written.contains(&location) {
-                self.memory.withdraw(index, location, &mut touched, &mut suspects);
+                self.memory.withdraw(index, location, &mut landed);
             }
         }
         std::mem::swap(&mut record.late_writes, &mut view.late_writes);
@@ -335,7 +334,7 @@ impl<V: Vm> Core<V> {
             if !self.may_stand(index, &entry.record.lock(), None) {
                 self.invalidate(index, incarnation, State::Running);
                 self.retry(index.0);
-                return self.tell(index, &touched, &mut suspects);
+                return self.tell(index, landed);
             }
         }
         if aborts && entry.transition(incarnation, State::Done, State::Invalidating) {
@@ -343,7 +342,7 @@ impl<V: Vm> Core<V> {
             self.retry(index.0);
         }
         self.release_dependents(entry);
-        self.tell(index, &touched, &mut suspects);
+        self.tell(index, landed);
     }
 
     /// Parks an entry until `on` was executed.
@@ -389,8 +388,8 @@ impl<V: Vm> Core<V> {
     }
 
     /// Tells later entries that something they may have read was written: the executed ones are checked at once.
-    pub(super) fn tell(&self, writer: EntryIndex, touched: &Touched, suspects: &mut Suspects) {
-        for suspect in suspects.drain(..) {
+    pub(super) fn tell(&self, writer: EntryIndex, Landed { touched, suspects }: Landed) {
+        for suspect in suspects {
             self.check(EntryIndex(suspect), None);
         }
         if touched.is_empty() {
@@ -400,8 +399,8 @@ impl<V: Vm> Core<V> {
         // An entry that begins after this look at the cursor sees what was written.
         let begun = self.cursor.load(Ordering::SeqCst).min(self.submitted.load(Ordering::SeqCst));
         for index in (writer.0 + 1..begun).chain(self.early.begun_from(begun.max(writer.0 + 1))) {
-            if self.entries.get(index).marks.may_hold(touched) {
-                self.check(EntryIndex(index), Some(touched));
+            if self.entries.get(index).marks.may_hold(&touched) {
+                self.check(EntryIndex(index), Some(&touched));
             }
         }
     }
