@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use std::{
     num::NonZeroUsize,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -65,9 +65,11 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Cores that this process may use.
+/// Cores that this process may use. Asked for once: the system opens several files to answer.
 pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
+    *CORES
 }
 
 impl WorkerPool {
