@@ -169,6 +169,18 @@ impl<V: Vm> Entry<V> {
         false
     }
 
+    /// Whether a running execution is told that something it may have read was written.
+    #[inline]
+    pub(crate) fn is_suspect(&self) -> bool {
+        // SeqCst: as everywhere here. Whoever misses the mark finds it when the execution ends.
+        self.status.load(Ordering::SeqCst) & SUSPECT != 0
+    }
+
+    /// Takes the mark off a running execution, whose reads the caller looks at after that, and at its end.
+    pub(crate) fn clear_suspect(&self) {
+        self.status.fetch_and(!SUSPECT, Ordering::SeqCst);
+    }
+
     /// Ends a running execution. False if it became suspect meanwhile: the mark is then cleared, and the
     /// caller has to look at its reads again.
     pub(crate) fn finish(&self, incarnation: Incarnation) -> bool {

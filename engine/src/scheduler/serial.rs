@@ -353,7 +353,10 @@ impl<V: Vm> SerialStream<V> {
             Interrupt::Cancelled => {
                 Stop::Cancelled(self.settings.limits.exceeded().unwrap_or(crate::CancelReason::Token))
             }
-            Interrupt::Blocked(_) | Interrupt::Read(_) | Interrupt::Panicked { .. } => {
+            Interrupt::Blocked(_)
+            | Interrupt::Stale
+            | Interrupt::Read(_)
+            | Interrupt::Panicked { .. } => {
                 panic!("a serial execution is never interrupted by {interrupt:?}")
             }
         }

@@ -26,6 +26,8 @@ pub(crate) struct SpeculativeView<V: Vm> {
     own: OwnWrites<V>,
     /// What the execution predicted is not what it wrote itself: its result can not stand.
     pub(crate) is_contradicted: bool,
+    /// Something was written that the execution may have read: not all of its reads were looked at since.
+    pub(crate) is_suspect: bool,
     asked: u32,
 }
 
@@ -48,6 +50,7 @@ impl<V: Vm> SpeculativeView<V> {
             late_writes: Vec::new(),
             own: OwnWrites::new(),
             is_contradicted: false,
+            is_suspect: false,
             asked: 0,
         }
     }
@@ -75,6 +78,7 @@ impl<V: Vm> SpeculativeView<V> {
         self.late_writes.clear();
         self.own.clear();
         self.is_contradicted = false;
+        self.is_suspect = false;
     }
 
     /// Ends the execution: `writes` and `late_writes` are then all that it wrote.
@@ -120,12 +124,29 @@ impl<V: Vm> SpeculativeView<V> {
         }
     }
 
+    /// Ends an execution that is bound to be thrown away. A long one would be in vain for long.
+    #[inline]
+    fn stop_if_stale(&mut self) -> Result<(), Interrupt<V>> {
+        if self.core().entry(self.entry).is_suspect() { self.look_at_reads() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn look_at_reads(&mut self) -> Result<(), Interrupt<V>> {
+        // What comes after this is told anew. What was not observed yet is left to the end.
+        self.core().entry(self.entry).clear_suspect();
+        self.is_suspect = true;
+        let core = self.core();
+        let stands = !self.is_contradicted
+            && self.reads.iter().all(|read| core.may_stand(self.entry, read));
+        if stands { Ok(()) } else { Err(Interrupt::Stale) }
+    }
+
     /// The value before the execution.
     fn value(&self, location: LocationId) -> Result<V::Value, Interrupt<V>> {
         let core = self.core();
         // A final execution cannot be invalidated: it needs no marks.
         if !self.is_final() {
-            core.marks(self.entry).add(location);
+            core.entry(self.entry).marks.add(location);
         }
         core.memory.read(&core.vm, location, self.entry)
     }
@@ -146,6 +167,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
 
     fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>> {
         self.stop_if_cancelled()?;
+        self.stop_if_stale()?;
         let (location, is_new) = self.intern(&key, parent);
         let id = ReadId(self.reads.len() as u32);
         let value = if self.own.is_empty() {

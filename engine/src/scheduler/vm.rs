@@ -278,6 +278,8 @@ pub trait View<V: Vm>: Send {
 pub enum Interrupt<V: Vm> {
     /// An earlier entry is about to compute a value again that this one needs.
     Blocked(EntryIndex),
+    /// What the execution read has changed since: it would be thrown away.
+    Stale,
     /// The state before the stream could not be read.
     Read(V::ReadError),
     /// The stream was cancelled or failed elsewhere.
@@ -295,6 +297,7 @@ impl<V: Vm> Clone for Interrupt<V> {
     fn clone(&self) -> Self {
         match self {
             Self::Blocked(entry) => Self::Blocked(*entry),
+            Self::Stale => Self::Stale,
             Self::Read(error) => Self::Read(error.clone()),
             Self::Cancelled => Self::Cancelled,
             Self::MemoryLimit => Self::MemoryLimit,

@@ -7,8 +7,8 @@ use crate::{
         charge::Charge,
         entry::{Entry, Record, State},
         ids::{EntryIndex, Incarnation},
-        marks::{ReadMarks, Touched},
-        memory::{Landed, Memory, Scan},
+        marks::Touched,
+        memory::{Landed, Memory, Read, Scan},
         retries::Retries,
         strategy::{RunSettings, Stop, panic_message},
         view::SpeculativeView,
@@ -69,9 +69,8 @@ impl<V: Vm> Core<V> {
         self.frontier.load(Ordering::SeqCst)
     }
 
-    /// Where an entry's execution marks what it reads.
-    pub(crate) fn marks(&self, entry: EntryIndex) -> &ReadMarks {
-        &self.entries.get(entry.0).marks
+    pub(crate) fn entry(&self, entry: EntryIndex) -> &Entry<V> {
+        self.entries.get(entry.0)
     }
 
     /// Why an execution found itself cancelled. The reason is of no account if the run was stopped before.
@@ -287,6 +286,15 @@ impl<V: Vm> Core<V> {
                 drop(record);
                 return self.wait_for(index, incarnation, *on);
             }
+            Err(Interrupt::Stale) => {
+                let mut record = entry.record.lock();
+                record.executions += 1;
+                record.execute_time += now - began;
+                drop(record);
+                self.caution.note_abort();
+                entry.make_ready(incarnation);
+                return self.retry(index.0);
+            }
             Err(Interrupt::Cancelled) => {
                 return self.stop(Stop::Cancelled(self.cancel_reason()));
             }
@@ -329,9 +337,10 @@ impl<V: Vm> Core<V> {
 
         let aborts =
             !is_final && self.settings.fuzz.as_ref().is_some_and(|fuzz| fuzz.abort(index, incarnation));
-        while !entry.finish(incarnation) {
+        let mut is_suspect = view.is_suspect;
+        while std::mem::take(&mut is_suspect) || !entry.finish(incarnation) {
             // Somebody wrote what this execution may have read.
-            if !self.may_stand(index, &entry.record.lock(), None) {
+            if !self.all_may_stand(index, &entry.record.lock(), None) {
                 self.invalidate(index, incarnation, State::Running);
                 self.retry(index.0);
                 return self.tell(index, landed);
@@ -416,7 +425,7 @@ impl<V: Vm> Core<V> {
             return;
         }
         self.counters.validations.fetch_add(1, Ordering::Relaxed);
-        if !self.may_stand(index, &record, touched)
+        if !self.all_may_stand(index, &record, touched)
             && entry.transition(incarnation, State::Done, State::Invalidating)
         {
             drop(record);
@@ -464,16 +473,18 @@ impl<V: Vm> Core<V> {
 
     /// Whether what an execution observed may still hold at the entry's turn; of locations that were just `touched`,
     /// if it is known which.
-    fn may_stand(&self, index: EntryIndex, record: &Record<V>, touched: Option<&Touched>) -> bool {
+    fn all_may_stand(&self, index: EntryIndex, record: &Record<V>, touched: Option<&Touched>) -> bool {
+        let is_as_before =
+            |read: &Read<V>| touched.is_some_and(|touched| !touched.may_hold(read.location));
         !record.is_contradicted
-            && record.reads.iter().all(|read| {
-                let Some(observation) = &read.observation else { return true };
-                touched.is_some_and(|touched| !touched.may_hold(read.location))
-                    || self
-                        .memory
-                        .holds(read.location, index, |value| V::may_come_to_hold(observation, value))
-            })
+            && record.reads.iter().all(|read| is_as_before(read) || self.may_stand(index, read))
             && (touched.is_some() || self.scans_hold(index, record))
+    }
+
+    /// Whether what was observed of one location may still hold at the entry's turn.
+    pub(crate) fn may_stand(&self, index: EntryIndex, read: &Read<V>) -> bool {
+        let Some(observation) = &read.observation else { return true };
+        self.memory.holds(read.location, index, |value| V::may_come_to_hold(observation, value))
     }
 
     fn scans_hold(&self, index: EntryIndex, record: &Record<V>) -> bool {
