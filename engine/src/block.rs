@@ -54,8 +54,8 @@ pub(crate) struct Outline {
     pub(crate) gas_limit: u64,
     blob_gas: u64,
     tx_type: u8,
-    /// There is call data, or code to create a contract.
-    pub(crate) has_data: bool,
+    /// Bytes of call data, or of code to create a contract.
+    pub(crate) data_bytes: u32,
     /// No contract is created.
     pub(crate) is_call: bool,
     /// What is called, if it is a function of a contract.
@@ -72,7 +72,7 @@ impl Outline {
             gas_limit: tx.gas_limit,
             blob_gas: tx.blob_hashes.len() as u64 * DATA_GAS_PER_BLOB,
             tx_type: tx.tx_type,
-            has_data: !tx.data.is_empty(),
+            data_bytes: u32::try_from(tx.data.len()).unwrap_or(u32::MAX),
             is_call: tx.kind.is_call(),
             function: function(),
         }

@@ -245,10 +245,12 @@ impl<'e> BlockStream<'e> {
     fn batching(&self) -> Batching {
         match &self.decision {
             Some(decision) if decision.optimistic => {
-                let threads = self.active_threads();
                 let config = &self.engine.config;
-                let entries_min = (config.batches_per_thread_min as u64).saturating_mul(threads as u64);
-                Batching { gas_max: config.batch_gas_max, entries_min }
+                Batching {
+                    gas_max: config.batch_gas_max,
+                    entries_per_thread_min: config.batches_per_thread_min.into(),
+                    threads: self.active_threads() as u64,
+                }
             }
             _ => Batching::OFF,
         }

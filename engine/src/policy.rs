@@ -88,7 +88,7 @@ pub(crate) fn decide(choice: StrategyChoice, block: &Block, threads: usize, ahea
     }
     // A gas limit says little of a plain transfer: wallets set what they like. Without call data there is hardly
     // ever code to run.
-    let calls = block.transactions.iter().map(Transaction::outline).filter(|tx| tx.has_data);
+    let calls = block.transactions.iter().map(Transaction::outline).filter(|tx| tx.data_bytes > 0);
     let call_gas = calls.clone().map(|tx| tx.gas_limit.saturating_sub(21_000)).fold(0, u64::saturating_add);
     let calls = calls.count();
     let per_transaction = call_gas / count as u64;

@@ -4,18 +4,18 @@ use super::{
 };
 use crate::block::Outline;
 use alloy_primitives::{Address, map::HashMap};
-use std::cmp::Reverse;
 
 /// How consecutive light transactions come to share an entry: scheduling one costs about as much as executing it.
 ///
-/// Work is counted in gas, as an upper bound from what is known before the execution.
+/// Work is counted in gas: what calls like it took lately, else an upper bound.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batching {
     /// Most work of an entry of several transactions; 0 for entries of one each.
     pub(crate) gas_max: u64,
-    /// Entries that are left to a block at least, if it has as many transactions, so that every thread has work to
-    /// the end; 0 for no such bound.
-    pub(crate) entries_min: u64,
+    /// Entries that are left to each thread of a block at least, if it has as many transactions, so that all have
+    /// work to the end; 0 for no such bound.
+    pub(crate) entries_per_thread_min: u64,
+    pub(crate) threads: u64,
 }
 
 /// A payment without data runs past the EVM, in the time of about this much gas.
@@ -23,27 +23,31 @@ const PAYMENT_GAS: u64 = 4_000;
 /// What a payment to a contract may do before it counts as more: most have one log and one write.
 const EMPTY_CALL_GAS: u64 = 2_300;
 
+/// Call data beyond this is mostly proofs, which take longer than their gas says.
+const PLAIN_DATA_BYTES: u32 = 4_096;
+/// What each byte beyond that counts for.
+const PROOF_BYTE_GAS: u64 = 100;
+
 /// A transaction of less work than this part of its block's does not hold up the end, whenever it begins.
-const LONG_SHARE: u64 = 10;
+const LONG_SHARE: u64 = 20;
 /// Nor does one of less work than this.
 const LONG_GAS_MIN: u64 = 200_000;
-/// Transactions of a block that begin before their turn: the longest ones.
-const LONG_MAX: usize = 4;
 
 /// How a block's steps are divided.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Division {
     /// The numbers of steps of the block's entries, in order.
     pub(crate) counts: Vec<u32>,
-    /// Entries that should begin before their turn, the longest first.
-    pub(crate) long: Vec<u32>,
+    /// Entries that should begin before their turn: the second of each pair, at the turn of the first, in the order
+    /// of these turns.
+    pub(crate) early: Vec<(u32, u32)>,
     /// Entries that should not begin before an earlier one was executed, and which.
     pub(crate) follows: HashMap<u32, u32>,
 }
 
 impl Batching {
     /// Every step an entry of its own.
-    pub(crate) const OFF: Self = Self { gas_max: 0, entries_min: 0 };
+    pub(crate) const OFF: Self = Self { gas_max: 0, entries_per_thread_min: 0, threads: 1 };
 
     /// Divides a block's steps into entries.
     pub(crate) fn divide(self, block: &PreparedBlock, hints: &Hints) -> Division {
@@ -60,27 +64,26 @@ impl Batching {
         // The last entry that called a contended function of a contract.
         let mut last: HashMap<Address, u32> = HashMap::default();
         let total = block.steps.iter().filter_map(work_of).fold(0, u64::saturating_add);
-        let gas_max = self.gas_max.min(total.checked_div(self.entries_min).unwrap_or(u64::MAX));
+        let entries_min = self.entries_per_thread_min.saturating_mul(self.threads);
+        let gas_max = self.gas_max.min(total.checked_div(entries_min).unwrap_or(u64::MAX));
         let mut counts = Vec::with_capacity(block.steps.len());
-        let mut long = Vec::new();
-        // Work of the entry at the end, if it may take more.
-        let mut open: Option<u64> = None;
+        let mut works: Vec<u64> = Vec::with_capacity(block.steps.len());
+        // Whether a transaction may join the entry at the end.
+        let mut is_open = false;
         for step in &block.steps {
             let gas = work_of(step);
-            let joined = open.zip(gas).map(|(open, gas)| open.saturating_add(gas));
-            match (joined.filter(|work| *work <= gas_max), counts.last_mut()) {
-                (Some(work), Some(count)) => {
+            let joined = works.last().zip(gas).map(|(open, gas)| open.saturating_add(gas));
+            match (joined.filter(|work| is_open && *work <= gas_max), counts.last_mut(), works.last_mut()) {
+                (Some(joined), Some(count), Some(work)) => {
                     *count += 1;
-                    open = Some(work);
+                    *work = joined;
                 }
                 _ => {
-                    if let Some(gas) = gas.filter(|gas| *gas >= LONG_GAS_MIN && *gas >= total / LONG_SHARE) {
-                        long.push((gas, counts.len() as u32));
-                    }
                     counts.push(1);
-                    open = gas;
+                    works.push(gas.unwrap_or_default());
                 }
             }
+            is_open = gas.is_some();
             if let Some(function) = tx_of(step).and_then(|tx| tx.function)
                 && hints.is_contended(function)
             {
@@ -90,22 +93,44 @@ impl Batching {
                 }
             }
         }
-        long.sort_unstable_by_key(|(gas, place)| (Reverse(*gas), *place));
-        long.truncate(LONG_MAX);
-        Division { counts, long: long.into_iter().map(|(_, place)| place).collect(), follows }
+        Division { counts, early: self.early(&works, total), follows }
+    }
+
+    /// Which entries of such work should begin before their turn, and when: while each other thread still has two and a
+    /// half times as much to do, for the estimates are rough. No sooner: what an entry does not wait for may be what
+    /// it has to be executed again for.
+    fn early(self, works: &[u64], total: u64) -> Vec<(u32, u32)> {
+        let is_long = |work: u64| work >= LONG_GAS_MIN && work >= total / LONG_SHARE;
+        let others = self.threads.saturating_sub(1).max(1);
+        let mut early = Vec::new();
+        for (place, work) in works.iter().enumerate().filter(|(_, work)| is_long(**work)) {
+            let beside = work.saturating_mul(others).saturating_mul(5) / 2;
+            // What is left, this entry apart, at each turn from the first on.
+            let mut left = total.saturating_sub(*work);
+            let mut at = 0;
+            while at < place && left > beside {
+                left = left.saturating_sub(works[at]);
+                at += 1;
+            }
+            if at < place {
+                early.push((at as u32, place as u32));
+            }
+        }
+        early.sort_unstable();
+        early
     }
 }
 
-/// The most work that a transaction is taken to be.
+/// The work that a transaction is taken to be.
 fn work(tx: &Outline, hints: &Hints) -> u64 {
-    if let Some(gas) = tx.function.and_then(|function| hints.gas(function)) {
-        return gas.min(tx.gas_limit).saturating_sub(21_000).saturating_add(PAYMENT_GAS);
-    }
-    if !tx.has_data && tx.is_call {
-        PAYMENT_GAS + EMPTY_CALL_GAS.min(tx.gas_limit.saturating_sub(21_000))
-    } else {
-        tx.gas_limit.saturating_sub(21_000).saturating_add(PAYMENT_GAS)
-    }
+    let proofs = u64::from(tx.data_bytes.saturating_sub(PLAIN_DATA_BYTES)) * PROOF_BYTE_GAS;
+    let limit = tx.gas_limit.saturating_sub(21_000);
+    let gas = match tx.function.and_then(|function| hints.gas(function)) {
+        Some(gas) => gas.saturating_sub(21_000).min(limit),
+        None if tx.data_bytes == 0 && tx.is_call => limit.min(EMPTY_CALL_GAS),
+        None => limit,
+    };
+    gas.saturating_add(PAYMENT_GAS + proofs)
 }
 
 #[cfg(test)]
@@ -116,7 +141,7 @@ mod tests {
     use revm::context::TxEnv;
     use std::sync::Arc;
 
-    const ALL: Batching = Batching { gas_max: 100_000, entries_min: 0 };
+    const ALL: Batching = Batching { gas_max: 100_000, entries_per_thread_min: 0, threads: 2 };
 
     fn block(transactions: Vec<TxEnv>) -> PreparedBlock {
         let transactions = transactions.into_iter().map(|env| Transaction::new(env, B256::ZERO)).collect();
@@ -154,18 +179,30 @@ mod tests {
 
     #[test]
     fn small_blocks_leave_entries_for_all_threads() {
-        let batching = Batching { entries_min: 10, ..ALL };
+        let batching = Batching { entries_per_thread_min: 5, ..ALL };
         assert_eq!(counts(batching, vec![payment(); 30]), [3; 10]);
         assert_eq!(counts(batching, vec![payment(); 5]), [1; 5]);
     }
 
     #[test]
-    fn the_longest_transactions_begin_first() {
-        let mut transactions = vec![payment(); 50];
-        transactions.extend([call(1, 400_000), call(2, 900_000), call(3, 60_000)]);
-        let division = ALL.divide(&block(transactions), &Hints::default());
-        assert_eq!(division.counts, [25, 25, 1, 1, 1, 1]);
-        assert_eq!(division.long, [3, 2]);
+    fn long_transactions_begin_while_there_is_enough_to_do_beside_them() {
+        let early = |transactions| ALL.divide(&block(transactions), &Hints::default()).early;
+        let mut transactions = vec![call(2, 121_000); 10];
+        // It counts for 304,000, all others for 104,000: seven of these are two and a half times as much, or nearly.
+        transactions.push(call(1, 321_000));
+        assert_eq!(early(transactions.clone()), [(3, 10)]);
+        transactions.extend(vec![call(2, 121_000); 6]);
+        assert_eq!(early(transactions.clone()), [(9, 10)]);
+        transactions.extend(vec![call(2, 121_000); 3]);
+        assert_eq!(early(transactions), [], "enough comes behind it");
+        let heaviest = vec![call(2, 121_000), call(2, 121_000), call(1, 9_000_000)];
+        assert_eq!(early(heaviest), [(0, 2)]);
+        let mut proof = call(1, 321_000);
+        proof.data = vec![1; 20_000].into();
+        let proof_first = [vec![call(2, 121_000); 9], vec![proof], vec![call(2, 121_000); 6]].concat();
+        assert_eq!(early(proof_first), [(0, 9)], "its data takes long");
+        let payments = vec![payment(); 40];
+        assert_eq!(early(payments), [], "nothing is long");
     }
 
     #[test]

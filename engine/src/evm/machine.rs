@@ -336,8 +336,8 @@ impl Vm for EvmStream {
         self.range(segment)
     }
 
-    fn long_entries_of(&self, segment: u32) -> Vec<EntryIndex> {
-        self.long_entries(segment)
+    fn early_entries_of(&self, segment: u32) -> Vec<(EntryIndex, EntryIndex)> {
+        self.early_entries(segment)
     }
 
     fn follows(&self, entry: EntryIndex) -> Option<EntryIndex> {

@@ -51,10 +51,10 @@ struct EntrySteps {
 }
 
 struct Segment {
-    entries: u32,
-    /// Entries that should begin before their turn.
-    long: Vec<EntryIndex>,
     first: EntryIndex,
+    entries: u32,
+    /// Entries that should begin before their turn: the second of each pair, at the turn of the first.
+    early: Vec<(EntryIndex, EntryIndex)>,
     prepared: PreparedBlock,
 }
 
@@ -87,7 +87,7 @@ impl EvmStream {
         let mut transactions_through =
             first.0.checked_sub(1).map_or(0, |last| self.entries.get(last).transactions_through);
         let mut step = 0;
-        let Division { counts, long, follows } = match &self.hints {
+        let Division { counts, early, follows } = match &self.hints {
             Some(hints) => batching.divide(&prepared, &hints.lock()),
             None => batching.divide(&prepared, &Hints::default()),
         };
@@ -102,8 +102,9 @@ impl EvmStream {
             step += count;
         }
         let entries = self.entries.len() - first.0;
-        let long = long.into_iter().map(|place| EntryIndex(first.0 + place)).collect();
-        self.blocks.push(Box::new(Segment { first, entries, long, prepared }))
+        let entry = |place| EntryIndex(first.0 + place);
+        let early = early.into_iter().map(|(at, place)| (entry(at), entry(place))).collect();
+        self.blocks.push(Box::new(Segment { first, entries, early, prepared }))
     }
 
     pub(crate) fn chain(&self) -> &ChainSpec {
@@ -121,9 +122,9 @@ impl EvmStream {
         (segment.first, EntryIndex(segment.first.0 + segment.entries))
     }
 
-    /// Entries of a segment that should begin before their turn, the longest first.
-    pub(crate) fn long_entries(&self, segment: u32) -> Vec<EntryIndex> {
-        self.blocks.get(segment).long.clone()
+    /// Entries of a segment that should begin before their turn, and at whose turn.
+    pub(crate) fn early_entries(&self, segment: u32) -> Vec<(EntryIndex, EntryIndex)> {
+        self.blocks.get(segment).early.clone()
     }
 
     /// Segment of an entry, and its steps within it.

@@ -168,9 +168,9 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// The entries of a segment: first, and one past the last.
     fn entries_of(&self, segment: u32) -> (EntryIndex, EntryIndex);
 
-    /// Entries of a segment that are expected to take so long that they should begin before their turn, the longest
-    /// first.
-    fn long_entries_of(&self, _segment: u32) -> Vec<EntryIndex> {
+    /// Entries of a segment that are expected to take so long that they should begin before their turn: the second of
+    /// each pair, at the turn of the first, in the order of these turns.
+    fn early_entries_of(&self, _segment: u32) -> Vec<(EntryIndex, EntryIndex)> {
         Vec::new()
     }
 

@@ -207,9 +207,11 @@ impl Vm for Programs {
         (entry.0 > 0 && dice.is_multiple_of(4)).then(|| EntryIndex(dice % entry.0))
     }
 
-    fn long_entries_of(&self, segment: u32) -> Vec<EntryIndex> {
+    fn early_entries_of(&self, segment: u32) -> Vec<(EntryIndex, EntryIndex)> {
         let (first, end) = self.entries_of(segment);
-        (first.0..end.0).rev().map(EntryIndex).filter(|entry| dice(*entry).is_multiple_of(5)).collect()
+        let some = (first.0..end.0).rev().map(EntryIndex).filter(|entry| dice(*entry).is_multiple_of(5));
+        // At any turn, that of an earlier segment or one behind the entry's own included.
+        some.map(|entry| (EntryIndex(dice(entry) % (end.0 + 1)), entry)).collect()
     }
 
     fn transaction_count(&self, _entry: EntryIndex) -> u32 {

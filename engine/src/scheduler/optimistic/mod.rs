@@ -124,7 +124,8 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
         }
         core.submitted.store(end.0, Ordering::SeqCst);
         if core.settings.threads > 1 {
-            core.early.add(core.vm.long_entries_of(segment).into_iter().map(|entry| entry.0));
+            let early = core.vm.early_entries_of(segment);
+            core.early.add(early.into_iter().map(|(at, entry)| (at.0, entry.0)));
         }
         // One is enough: whoever finds more work than its own wakes the next.
         core.wake_one();

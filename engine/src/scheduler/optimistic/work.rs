@@ -208,12 +208,12 @@ impl<V: Vm> Core<V> {
                 return Some((EntryIndex(entry), incarnation));
             }
         }
-        while let Some(entry) = self.early.take(self.window_end()) {
+        let mut cursor = self.cursor.load(Ordering::SeqCst);
+        while let Some(entry) = self.early.take(cursor, self.window_end()) {
             if let Some(incarnation) = self.entries.get(entry).start() {
                 return Some((EntryIndex(entry), incarnation));
             }
         }
-        let mut cursor = self.cursor.load(Ordering::SeqCst);
         while cursor < self.window_end() {
             match self.cursor.compare_exchange_weak(cursor, cursor + 1, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => match self.entries.get(cursor).start() {
