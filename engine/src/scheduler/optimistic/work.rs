@@ -52,6 +52,9 @@ pub(crate) struct Core<V: Vm> {
     pub(super) helpers: AtomicUsize,
 }
 
+/// How long a worker that has nothing to do looks for more before it sleeps: about as long as it would take to wake up.
+const SPIN_MAX: Duration = Duration::from_micros(40);
+
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) validations: AtomicU64,
@@ -145,6 +148,7 @@ impl<V: Vm> Core<V> {
         let mut worked = false;
         let mut next = None;
         let backoff = Backoff::new();
+        let mut idle_since = None;
         // One look at the clock ends a phase and begins the next.
         let mut clock = Instant::now();
         loop {
@@ -158,6 +162,7 @@ impl<V: Vm> Core<V> {
                     }
                     worked = true;
                     backoff.reset();
+                    idle_since = None;
                     // A panic of the machine, or of the scheduler itself, must not take the worker along.
                     match catch_unwind(AssertUnwindSafe(|| {
                         self.execute(local, task, &mut clock);
@@ -170,10 +175,13 @@ impl<V: Vm> Core<V> {
                         }
                     }
                 }
-                // A task often appears within a microsecond; sleeping and waking costs several.
-                None if self.settings.may_spin && !backoff.is_completed() && !self.is_complete() => {
+                None if worked && self.settings.may_spin && !self.is_complete() => {
+                    let since = *idle_since.get_or_insert(clock);
                     backoff.snooze();
                     clock = Instant::now();
+                    if clock - since > SPIN_MAX {
+                        return worked;
+                    }
                 }
                 None => return worked,
             }
