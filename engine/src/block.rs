@@ -56,10 +56,9 @@ pub(crate) struct Outline {
     tx_type: u8,
     /// Bytes of call data, or of code to create a contract.
     pub(crate) data_bytes: u32,
-    /// No contract is created.
-    pub(crate) is_call: bool,
-    /// What is called, if it is a function of a contract.
-    pub(crate) function: Option<Function>,
+    /// Who is called or paid, unless a contract is created.
+    pub(crate) to: Option<Address>,
+    selector: Option<[u8; 4]>,
 }
 
 /// A contract and the first four bytes of the call data.
@@ -67,15 +66,19 @@ pub(crate) type Function = (Address, [u8; 4]);
 
 impl Outline {
     fn of(tx: &TxEnv) -> Self {
-        let function = || Some((*tx.kind.to()?, *tx.data.first_chunk()?));
         Self {
             gas_limit: tx.gas_limit,
             blob_gas: tx.blob_hashes.len() as u64 * DATA_GAS_PER_BLOB,
             tx_type: tx.tx_type,
             data_bytes: u32::try_from(tx.data.len()).unwrap_or(u32::MAX),
-            is_call: tx.kind.is_call(),
-            function: function(),
+            to: tx.kind.to().copied(),
+            selector: tx.data.first_chunk().copied(),
         }
+    }
+
+    /// What is called, if it is a function of a contract.
+    pub(crate) fn function(&self) -> Option<Function> {
+        self.to.zip(self.selector)
     }
 }
 

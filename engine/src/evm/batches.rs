@@ -84,7 +84,7 @@ impl Batching {
                 }
             }
             is_open = gas.is_some();
-            if let Some(function) = tx_of(step).and_then(|tx| tx.function)
+            if let Some(function) = tx_of(step).and_then(Outline::function)
                 && hints.is_contended(function)
             {
                 let place = counts.len() as u32 - 1;
@@ -125,9 +125,9 @@ impl Batching {
 fn work(tx: &Outline, hints: &Hints) -> u64 {
     let proofs = u64::from(tx.data_bytes.saturating_sub(PLAIN_DATA_BYTES)) * PROOF_BYTE_GAS;
     let limit = tx.gas_limit.saturating_sub(21_000);
-    let gas = match tx.function.and_then(|function| hints.gas(function)) {
+    let gas = match tx.function().and_then(|function| hints.gas(function)) {
         Some(gas) => gas.saturating_sub(21_000).min(limit),
-        None if tx.data_bytes == 0 && tx.is_call => limit.min(EMPTY_CALL_GAS),
+        None if tx.data_bytes == 0 && tx.to.is_some() => limit.min(EMPTY_CALL_GAS),
         None => limit,
     };
     gas.saturating_add(PAYMENT_GAS + proofs)

@@ -312,6 +312,9 @@ impl Vm for EvmStream {
     }
 
     fn commit(&self, ledger: &mut Ledger, entry: EntryIndex, outputs: EvmOutputs) -> Result<(), BlockError> {
+        if self.rivals.exist() {
+            self.rivals.note_commit(self.transactions_of(entry).filter_map(|tx| tx.outline().to));
+        }
         let (segment, steps) = self.locate(entry);
         let prepared = self.block(segment);
         for (step, output) in (steps.start..).zip(outputs) {
@@ -340,13 +343,22 @@ impl Vm for EvmStream {
         self.early_entries(segment)
     }
 
-    fn follows(&self, entry: EntryIndex) -> Option<EntryIndex> {
-        self.before(entry)
+    fn follows(&self, entry: EntryIndex, first: EntryIndex) -> Option<EntryIndex> {
+        self.before(entry).max(self.rival_before(entry, first))
+    }
+
+    fn note_conflict(&self, entry: EntryIndex, key: &EvmKey, parent: Option<&EvmKey>) {
+        // Of calls through others little is known beforehand.
+        if let EvmKey::Account(contract) = parent.unwrap_or(key)
+            && self.transactions_of(entry).any(|tx| tx.outline().to == Some(*contract))
+        {
+            self.rivals.note_conflict(*contract);
+        }
     }
 
     fn note_thrown_away(&self, entry: EntryIndex) {
         self.learn(|hints| {
-            let functions = self.transactions_of(entry).filter_map(|tx| tx.outline().function);
+            let functions = self.transactions_of(entry).filter_map(|tx| tx.outline().function());
             functions.for_each(|function| hints.note_thrown_away(function));
         });
     }
@@ -374,7 +386,7 @@ impl Vm for EvmStream {
         let outcome = ledger.seal(block, changes, lookup);
         self.learn(|hints| {
             for (tx, outcome) in block.block.transactions.iter().zip(&outcome.transactions) {
-                if let Some(function) = tx.outline().function {
+                if let Some(function) = tx.outline().function() {
                     hints.note_run(function, outcome.gas_used());
                 }
             }

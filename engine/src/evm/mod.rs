@@ -12,6 +12,7 @@ mod ledger;
 mod machine;
 mod observation;
 mod precompiles;
+mod rivals;
 mod steps;
 mod stream;
 mod transfer;

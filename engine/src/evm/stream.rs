@@ -2,6 +2,7 @@ use super::{
     asked::Asked,
     batches::{Batching, Division},
     hints::Hints,
+    rivals::{Contended, Rivals},
     steps::{PreparedBlock, Step},
 };
 use crate::{
@@ -16,6 +17,9 @@ use parking_lot::Mutex;
 use revm::bytecode::Bytecode;
 use revm::primitives::constants::BLOCK_HASH_HISTORY;
 use std::{ops::Range, sync::Arc, time::Duration};
+
+/// How far back an entry looks for one that it should follow.
+const RIVALS_APART_MAX: u32 = 64;
 
 /// How long a wait for the reader goes on before it looks whether to stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
@@ -34,6 +38,8 @@ pub(crate) struct EvmStream {
     codes: Asked<B256, Bytecode>,
     /// What the blocks so far tell, if anything is to be learnt.
     hints: Option<Mutex<Hints>>,
+    /// What conflicts in this stream.
+    pub(super) rivals: Rivals,
 }
 
 /// The steps of one entry.
@@ -75,6 +81,7 @@ impl EvmStream {
             block_hashes: Asked::default(),
             codes: Asked::default(),
             hints: learns.then(Mutex::default),
+            rivals: Rivals::default(),
         }
     }
 
@@ -136,6 +143,21 @@ impl EvmStream {
     /// The entry that an entry follows.
     pub(crate) fn before(&self, entry: EntryIndex) -> Option<EntryIndex> {
         self.entries.get(entry.0).follows
+    }
+
+    /// The last entry before this one, from `first` on, that calls a contended contract which this one calls too.
+    pub(crate) fn rival_before(&self, entry: EntryIndex, first: EntryIndex) -> Option<EntryIndex> {
+        let contended = self.rivals.contended();
+        let calls = |entry| {
+            let called = self.transactions_of(entry).filter_map(|tx| tx.outline().to);
+            called.filter(|to| contended.contains(to)).collect::<Contended>()
+        };
+        let ours = if contended.is_empty() { Contended::new() } else { calls(entry) };
+        if ours.is_empty() {
+            return None;
+        }
+        let from = first.0.max(entry.0.saturating_sub(RIVALS_APART_MAX));
+        (from..entry.0).rev().map(EntryIndex).find(|before| calls(*before).iter().any(|to| ours.contains(to)))
     }
 
     /// The transactions of an entry.

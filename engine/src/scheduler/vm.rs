@@ -174,10 +174,14 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// An earlier entry whose writes this one is expected to need: it need not begin before that was executed.
-    fn follows(&self, _entry: EntryIndex) -> Option<EntryIndex> {
+    /// An earlier entry whose writes this one is expected to need: it need not begin before that was executed. All
+    /// entries before `first` are committed.
+    fn follows(&self, _entry: EntryIndex, _first: EntryIndex) -> Option<EntryIndex> {
         None
     }
+
+    /// What an execution of the entry learnt at a location does not hold any more: it is thrown away.
+    fn note_conflict(&self, _entry: EntryIndex, _key: &Self::Key, _parent: Option<&Self::Key>) {}
 
     /// Executions of an entry were thrown away before the one that is committed now.
     fn note_thrown_away(&self, _entry: EntryIndex) {}

@@ -202,7 +202,7 @@ impl Vm for Programs {
     }
 
     /// Hints that have nothing to do with what the entries do: they must not matter.
-    fn follows(&self, entry: EntryIndex) -> Option<EntryIndex> {
+    fn follows(&self, entry: EntryIndex, _first: EntryIndex) -> Option<EntryIndex> {
         let dice = dice(entry);
         (entry.0 > 0 && dice.is_multiple_of(4)).then(|| EntryIndex(dice % entry.0))
     }

@@ -6,7 +6,7 @@ use crate::{
         append_vec::AppendVec,
         charge::Charge,
         entry::{Entry, Record, State},
-        ids::{EntryIndex, Incarnation},
+        ids::{EntryIndex, Incarnation, LocationId},
         marks::Touched,
         memory::{Landed, Memory, Read, Scan},
         retries::Retries,
@@ -238,7 +238,8 @@ impl<V: Vm> Core<V> {
 
     /// Whether a claimed entry waits for one that it follows. It is then claimed no more.
     fn must_follow(&self, index: EntryIndex, incarnation: Incarnation) -> bool {
-        let Some(before) = self.vm.follows(index) else { return false };
+        let first = EntryIndex(self.frontier());
+        let Some(before) = self.vm.follows(index, first) else { return false };
         let state = self.entries.get(before.0).status().0;
         if matches!(state, State::Done | State::Committing | State::Committed) {
             return false;
@@ -474,7 +475,8 @@ impl<V: Vm> Core<V> {
         !record.is_contradicted
             && record.reads.iter().all(|read| {
                 let Some(observation) = &read.observation else { return true };
-                self.memory.holds(read.location, index, |value| V::holds(observation, value))
+                let holds = |value: &V::Value| V::holds(observation, value);
+                self.memory.holds(read.location, index, holds) || self.note_conflict(index, read.location)
             })
             && self.scans_hold(index, record)
     }
@@ -492,7 +494,17 @@ impl<V: Vm> Core<V> {
     /// Whether what was observed of one location may still hold at the entry's turn.
     pub(crate) fn may_stand(&self, index: EntryIndex, read: &Read<V>) -> bool {
         let Some(observation) = &read.observation else { return true };
-        self.memory.holds(read.location, index, |value| V::may_come_to_hold(observation, value))
+        let may_hold = |value: &V::Value| V::may_come_to_hold(observation, value);
+        self.memory.holds(read.location, index, may_hold) || self.note_conflict(index, read.location)
+    }
+
+    /// Notes what an execution is thrown away for. Always false.
+    #[cold]
+    fn note_conflict(&self, index: EntryIndex, location: LocationId) -> bool {
+        let location = self.memory.table.get(location);
+        let parent = location.parent.map(|parent| &self.memory.table.get(parent).key);
+        self.vm.note_conflict(index, &location.key, parent);
+        false
     }
 
     fn scans_hold(&self, index: EntryIndex, record: &Record<V>) -> bool {
