@@ -313,7 +313,7 @@ impl Vm for EvmStream {
 
     fn commit(&self, ledger: &mut Ledger, entry: EntryIndex, outputs: EvmOutputs) -> Result<(), BlockError> {
         if self.rivals.exist() {
-            self.rivals.note_commit(self.transactions_of(entry).filter_map(|tx| tx.outline().to));
+            self.rivals.note_commit(self.called_by(entry));
         }
         let (segment, steps) = self.locate(entry);
         let prepared = self.block(segment);
@@ -347,12 +347,9 @@ impl Vm for EvmStream {
         self.before(entry).max(self.rival_before(entry, first))
     }
 
-    fn note_conflict(&self, entry: EntryIndex, key: &EvmKey, parent: Option<&EvmKey>) {
-        // Of calls through others little is known beforehand.
-        if let EvmKey::Account(contract) = parent.unwrap_or(key)
-            && self.transactions_of(entry).any(|tx| tx.outline().to == Some(*contract))
-        {
-            self.rivals.note_conflict(*contract);
+    fn note_conflict(&self, entry: EntryIndex, writer: EntryIndex) {
+        for contract in self.called_by(entry).filter(|to| self.called_by(writer).any(|other| other == *to)) {
+            self.rivals.note_conflict(contract);
         }
     }
 

@@ -35,7 +35,7 @@ const WEIGHT_MAX: u32 = 8 * CONFLICT_WEIGHT;
 pub(super) type Contended = SmallVec<[Address; 4]>;
 
 impl Rivals {
-    /// An execution of a call of this contract met what an earlier one wrote.
+    /// An execution of a call of this contract was in vain for what an earlier one wrote.
     pub(super) fn note_conflict(&self, contract: Address) {
         let mut contracts = self.contracts.lock();
         if let Some(rival) = contracts.iter_mut().find(|rival| rival.contract == contract) {

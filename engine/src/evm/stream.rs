@@ -10,7 +10,7 @@ use crate::{
     chain::ChainSpec,
     scheduler::{AppendVec, EntryIndex, Interrupt},
 };
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use citius_state::{ReadError, StateReader};
 use crossbeam::queue::SegQueue;
 use parking_lot::Mutex;
@@ -148,16 +148,21 @@ impl EvmStream {
     /// The last entry before this one, from `first` on, that calls a contended contract which this one calls too.
     pub(crate) fn rival_before(&self, entry: EntryIndex, first: EntryIndex) -> Option<EntryIndex> {
         let contended = self.rivals.contended();
-        let calls = |entry| {
-            let called = self.transactions_of(entry).filter_map(|tx| tx.outline().to);
-            called.filter(|to| contended.contains(to)).collect::<Contended>()
-        };
-        let ours = if contended.is_empty() { Contended::new() } else { calls(entry) };
+        if contended.is_empty() {
+            return None;
+        }
+        let ours: Contended = self.called_by(entry).filter(|to| contended.contains(to)).collect();
         if ours.is_empty() {
             return None;
         }
         let from = first.0.max(entry.0.saturating_sub(RIVALS_APART_MAX));
-        (from..entry.0).rev().map(EntryIndex).find(|before| calls(*before).iter().any(|to| ours.contains(to)))
+        let mut before = (from..entry.0).rev().map(EntryIndex);
+        before.find(|before| self.called_by(*before).any(|to| ours.contains(&to)))
+    }
+
+    /// Whom an entry's transactions call or pay.
+    pub(crate) fn called_by(&self, entry: EntryIndex) -> impl Iterator<Item = Address> {
+        self.transactions_of(entry).filter_map(|tx| tx.outline().to)
     }
 
     /// The transactions of an entry.

@@ -180,8 +180,8 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         None
     }
 
-    /// What an execution of the entry learnt at a location does not hold any more: it is thrown away.
-    fn note_conflict(&self, _entry: EntryIndex, _key: &Self::Key, _parent: Option<&Self::Key>) {}
+    /// An execution of the entry is thrown away for what an earlier one wrote.
+    fn note_conflict(&self, _entry: EntryIndex, _writer: EntryIndex) {}
 
     /// Executions of an entry were thrown away before the one that is committed now.
     fn note_thrown_away(&self, _entry: EntryIndex) {}

@@ -501,9 +501,9 @@ impl<V: Vm> Core<V> {
     /// Notes what an execution is thrown away for. Always false.
     #[cold]
     fn note_conflict(&self, index: EntryIndex, location: LocationId) -> bool {
-        let location = self.memory.table.get(location);
-        let parent = location.parent.map(|parent| &self.memory.table.get(parent).key);
-        self.vm.note_conflict(index, &location.key, parent);
+        if let Some(writer) = self.memory.writer_before(location, index) {
+            self.vm.note_conflict(index, writer);
+        }
         false
     }
 
