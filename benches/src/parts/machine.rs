@@ -75,7 +75,8 @@ impl<P: Program> Vm for Counters<P> {
     type Output = ();
     type ReadError = Infallible;
     type Refusal = Infallible;
-    type Ledger = ();
+    /// The numbers that were written.
+    type Ledger = Vec<(u32, u64)>;
     type Local<W: View<Self>> = W;
 
     fn base_value(
@@ -142,13 +143,15 @@ impl<P: Program> Vm for Counters<P> {
         self.program.execute(view, entry)
     }
 
-    fn ledger(&self) {}
+    fn ledger(&self) -> Vec<(u32, u64)> {
+        Vec::new()
+    }
 
-    fn admit(&self, _ledger: &(), _entry: EntryIndex) -> Result<(), Infallible> {
+    fn admit(&self, _ledger: &Vec<(u32, u64)>, _entry: EntryIndex) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn commit(&self, _ledger: &mut (), _entry: EntryIndex, _output: ()) -> Result<(), Infallible> {
+    fn commit(&self, _ledger: &mut Vec<(u32, u64)>, _entry: EntryIndex, _output: ()) -> Result<(), Infallible> {
         Ok(())
     }
 
@@ -172,15 +175,23 @@ impl<P: Program> Vm for Counters<P> {
         entry.0 + 1
     }
 
+    fn note_change(&self, ledger: &mut Vec<(u32, u64)>, change: Change<'_, Self>) -> u32 {
+        ledger.push((*change.key, *change.after));
+        ledger.len() as u32 - 1
+    }
+
+    fn note_again(&self, ledger: &mut Vec<(u32, u64)>, number: u32, after: &u64, _resets_children: bool) {
+        ledger[number as usize].1 = *after;
+    }
+
     fn seal(
         &self,
-        _ledger: &mut (),
+        ledger: &mut Vec<(u32, u64)>,
         _segment: u32,
-        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         _lookup: &dyn Fn(LocationId) -> (u32, u64),
     ) {
-        let left = changes.into_iter().map(|change| (change.key, change.after)).collect();
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = left;
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) =
+            ledger.drain(..).collect();
     }
 }
 

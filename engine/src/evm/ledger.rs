@@ -1,20 +1,17 @@
 use super::{
+    changes::Changes,
     machine::EvmOutput,
     steps::{PreparedBlock, Step, SystemCallKind},
     stream::EvmStream,
-    value::{AccountValue, EvmKey, EvmValue},
+    value::{EvmKey, EvmValue},
 };
-use crate::{
-    BlockError, BlockMetrics, BlockOutcome, TransactionOutcome,
-    scheduler::{Change, LocationId},
-};
+use crate::{BlockError, BlockMetrics, BlockOutcome, TransactionOutcome, scheduler::LocationId};
 use alloy_eips::{eip6110::MAINNET_DEPOSIT_CONTRACT_ADDRESS, eip7685::Requests};
 use alloy_evm::eth::{
     eip6110::{self, DEPOSIT_REQUEST_TYPE},
     spec::EthExecutorSpec,
 };
-use alloy_primitives::{Address, Bloom, Bytes, U256, map::HashMap};
-use citius_state::{Account, AccountChange, ChangeSet, SlotChange};
+use alloy_primitives::{Address, Bloom, Bytes};
 use revm::{context::result::ExecutionResult, context_interface::Cfg, primitives::hardfork::SpecId};
 
 /// What accumulates while a block's entries commit, in order.
@@ -30,6 +27,7 @@ pub(crate) struct Ledger {
     bloom: Bloom,
     requests: Requests,
     deposits_are_parsed: bool,
+    pub(super) changes: Changes,
 }
 
 impl Ledger {
@@ -97,7 +95,9 @@ impl Ledger {
             self.bloom |= **bloom;
         }
         if self.transactions.is_empty() {
-            self.transactions.reserve_exact(prepared.block.transactions.len());
+            let count = prepared.block.transactions.len();
+            self.transactions.reserve_exact(count);
+            self.changes.reserve(count);
         }
         self.transactions.push(TransactionOutcome {
             result,
@@ -153,7 +153,6 @@ impl Ledger {
     pub(crate) fn seal(
         &mut self,
         prepared: &PreparedBlock,
-        changes: &mut dyn ExactSizeIterator<Item = Change<EvmStream>>,
         lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
     ) -> BlockOutcome {
         let ledger = std::mem::take(self);
@@ -168,7 +167,7 @@ impl Ledger {
             blob_gas_used: ledger.blob_gas,
             logs_bloom: ledger.bloom,
             requests: ledger.requests,
-            changes: change_set(changes, lookup),
+            changes: ledger.changes.into_set(lookup),
             metrics: BlockMetrics::default(),
         }
     }
@@ -184,93 +183,5 @@ fn request_data(contract: Address, result: ExecutionResult) -> Result<Bytes, Blo
         ExecutionResult::Halt { reason, .. } => {
             Err(BlockError::SystemCall { contract, reason: format!("execution halted: {reason:?}") })
         }
-    }
-}
-
-/// Merges the locations that a block wrote into a change set.
-fn change_set(
-    changes: &mut dyn ExactSizeIterator<Item = Change<EvmStream>>,
-    lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
-) -> ChangeSet {
-    let mut set = ChangeSet { accounts: Vec::with_capacity(changes.len()), ..ChangeSet::default() };
-    let mut locations = Vec::with_capacity(changes.len());
-    let mut slots = Vec::new();
-    for change in changes {
-        match (change.key, change.before, change.after) {
-            (EvmKey::Account(address), EvmValue::Account(before), EvmValue::Account(after)) => {
-                add_code(&mut set, before.as_ref(), after.as_ref());
-                locations.push(change.location);
-                let before = before.map(|value| value.account);
-                set.accounts.push(account_change(address, before, after, change.was_reset));
-            }
-            (EvmKey::Slot(account, slot), EvmValue::Slot(before), EvmValue::Slot(after)) => {
-                slots.push((account, SlotChange { slot, before, after }));
-            }
-            (key, before, after) => panic!("{key:?} went from {before:?} to {after:?}"),
-        }
-    }
-    add_slots(&mut set, &locations, slots, lookup);
-    set.accounts.retain(AccountChange::is_change);
-    set
-}
-
-/// Adds slots to their accounts, of which those that were written stand first in the set, at `locations`.
-fn add_slots(
-    set: &mut ChangeSet,
-    locations: &[LocationId],
-    slots: Vec<(LocationId, SlotChange)>,
-    lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
-) {
-    // Slots of one account mostly come together.
-    let mut last = None;
-    let written = locations.iter().enumerate().filter(|_| !slots.is_empty());
-    let mut places: HashMap<LocationId, usize> =
-        written.map(|(place, location)| (*location, place)).collect();
-    for (account, mut slot) in slots {
-        let place = match last {
-            Some((location, place)) if location == account => place,
-            _ => *places.entry(account).or_insert_with(|| {
-                // Only its storage changed.
-                let (EvmKey::Account(address), value) = lookup(account) else {
-                    panic!("the parent of a slot is an account")
-                };
-                let value = value.into_account();
-                set.accounts.push(account_change(address, value.as_ref().map(|v| v.account), value, false));
-                set.accounts.len() - 1
-            }),
-        };
-        last = Some((account, place));
-        let change = &mut set.accounts[place];
-        if change.storage_wiped {
-            // What stood there before the wipe depends on who asked: it is left out.
-            slot.before = U256::ZERO;
-        }
-        if change.after.is_some() && slot.before != slot.after {
-            change.storage.push(slot);
-        }
-    }
-}
-
-fn account_change(
-    address: Address,
-    before: Option<Account>,
-    after: Option<AccountValue>,
-    was_reset: bool,
-) -> AccountChange {
-    AccountChange {
-        address,
-        before,
-        after: after.map(|value| value.account),
-        storage_wiped: was_reset || before.is_none(),
-        storage: Vec::new(),
-    }
-}
-
-fn add_code(set: &mut ChangeSet, before: Option<&AccountValue>, after: Option<&AccountValue>) {
-    let Some(AccountValue { account, code: Some(code) }) = after else { return };
-    let is_new =
-        account.has_code() && before.is_none_or(|value| value.account.code_hash != account.code_hash);
-    if is_new && !set.codes.iter().any(|(hash, _)| *hash == account.code_hash) {
-        set.codes.push((account.code_hash, code.clone()));
     }
 }

@@ -372,15 +372,22 @@ impl Vm for EvmStream {
         self.transactions(entry).1
     }
 
+    fn note_change(&self, ledger: &mut Ledger, change: Change<'_, Self>) -> u32 {
+        ledger.changes.note(change)
+    }
+
+    fn note_again(&self, ledger: &mut Ledger, number: u32, after: &EvmValue, resets_children: bool) {
+        ledger.changes.note_again(number, after, resets_children);
+    }
+
     fn seal(
         &self,
         ledger: &mut Ledger,
         segment: u32,
-        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
     ) {
         let block = self.block(segment);
-        let outcome = ledger.seal(block, changes, lookup);
+        let outcome = ledger.seal(block, lookup);
         self.learn(|hints| {
             for (tx, outcome) in block.block.transactions.iter().zip(&outcome.transactions) {
                 if let Some(function) = tx.outline().function() {

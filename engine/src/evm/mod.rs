@@ -2,6 +2,7 @@
 
 mod asked;
 mod batches;
+mod changes;
 mod codes;
 mod db;
 mod handler;

@@ -22,9 +22,9 @@ pub(crate) struct Cell<V: Vm> {
     pub(crate) committed: Option<V::Value>,
     /// One past the last committed writer; 0 while the base value stands.
     pub(crate) committed_by: u32,
-    /// One past the segment whose log of changes holds this location; 0 if none does.
+    /// One past the last segment in which a change here was noted; 0 if there is none.
     pub(crate) logged_in: u32,
-    /// Where that log holds it.
+    /// By which number.
     pub(crate) logged_at: u32,
     versions: Versions<V>,
 }

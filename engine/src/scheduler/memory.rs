@@ -4,7 +4,7 @@ use super::{
     ids::{EntryIndex, Incarnation, LocationId},
     locations::{Location, LocationTable},
     marks::Touched,
-    vm::{Change, ChangeLog, Interrupt, Scanned, Vm},
+    vm::{Change, Interrupt, Scanned, Vm},
 };
 use crate::{cancel::StopSign, sync::Mutex};
 use crossbeam::utils::CachePadded;
@@ -280,16 +280,16 @@ impl<V: Vm> Memory<V> {
 
     /// Folds an entry's version into the committed value. Called in entry order, once an entry and location.
     ///
-    /// `log` receives the segment's change of the location.
+    /// The change is noted in the ledger.
     pub(crate) fn commit(
         &self,
         vm: &V,
         entry: EntryIndex,
         segment: u32,
         id: LocationId,
-        log: &mut ChangeLog<V>,
+        ledger: &mut V::Ledger,
     ) -> Result<(), Interrupt<V>> {
-        self.fold_in(vm, entry, segment, id, None, log)
+        self.fold_in(vm, entry, segment, id, None, ledger)
     }
 
     /// Applies to the committed value what an entry wrote without a version. Called as, and after,
@@ -300,9 +300,9 @@ impl<V: Vm> Memory<V> {
         entry: EntryIndex,
         segment: u32,
         (id, write): (LocationId, V::Write),
-        log: &mut ChangeLog<V>,
+        ledger: &mut V::Ledger,
     ) -> Result<(), Interrupt<V>> {
-        self.fold_in(vm, entry, segment, id, Some(write), log)
+        self.fold_in(vm, entry, segment, id, Some(write), ledger)
     }
 
     /// Applies a write to the committed value: the given one, else the entry's version.
@@ -313,7 +313,7 @@ impl<V: Vm> Memory<V> {
         segment: u32,
         id: LocationId,
         late: Option<V::Write>,
-        log: &mut ChangeLog<V>,
+        ledger: &mut V::Ledger,
     ) -> Result<(), Interrupt<V>> {
         let location = self.table.get(id);
         let floor = self.committed_floor(location);
@@ -333,44 +333,29 @@ impl<V: Vm> Memory<V> {
         };
         let mut after = before.clone();
         V::apply(&mut after, &write);
-        cell.committed = Some(after.clone());
-        cell.committed_by = entry.0 + 1;
-        let resets = V::resets_children(&write);
+        let resets_children = V::resets_children(&write);
         if cell.logged_in == segment + 1 {
-            let change = &mut log[cell.logged_at as usize];
-            change.after = after;
-            change.was_reset |= resets;
+            vm.note_again(ledger, cell.logged_at, &after, resets_children);
         } else {
-            (cell.logged_in, cell.logged_at) = (segment + 1, log.len() as u32);
-            let (key, parent) = (location.key.clone(), location.parent);
-            log.push(Change { location: id, key, parent, before, after, was_reset: resets });
+            let Location { key, parent, .. } = location;
+            let change = Change {
+                location: id,
+                key,
+                parent: *parent,
+                before: &before,
+                after: &after,
+                resets_children,
+            };
+            (cell.logged_in, cell.logged_at) = (segment + 1, vm.note_change(ledger, change));
         }
-        if resets {
+        cell.committed = Some(after);
+        cell.committed_by = entry.0 + 1;
+        if resets_children {
             // Release order: who sees no pending reset any more sees this one committed.
             location.reset_committed.store(entry.0 + 1, Ordering::SeqCst);
             location.resets_pending.fetch_sub(1, Ordering::SeqCst);
         }
         Ok(())
-    }
-
-    /// What a segment changed, from the log that its commits wrote. Empties the log.
-    pub(crate) fn changes<'a>(
-        &'a self,
-        first: EntryIndex,
-        log: &'a mut ChangeLog<V>,
-    ) -> impl ExactSizeIterator<Item = Change<V>> + 'a {
-        let has_resets = self.has_resets.load(Ordering::SeqCst);
-        log.drain(..).map(move |mut change| {
-            if has_resets && change.parent.is_some_and(|parent| self.was_reset_since(parent, first)) {
-                // The reset may have come after the last write.
-                (_, change.after) = self.committed(change.location);
-            }
-            change
-        })
-    }
-
-    fn was_reset_since(&self, parent: LocationId, first: EntryIndex) -> bool {
-        self.table.get(parent).reset_committed.load(Ordering::SeqCst) > first.0
     }
 
     /// Key and committed value of a location that was read or written.

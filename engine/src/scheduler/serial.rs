@@ -55,7 +55,9 @@ struct Location<V: Vm> {
     written_by: u32,
     /// One past the last entry that reset the children.
     reset_by: u32,
+    /// One past the last segment in which a change here was noted, and by which number.
     logged_in: u32,
+    logged_at: u32,
 }
 
 struct SerialRun<V: Vm> {
@@ -74,7 +76,6 @@ struct SerialState<V: Vm> {
     executions: u64,
     /// Those of transactions.
     transactions: u64,
-    log: Vec<(LocationId, V::Value)>,
     sealed: Vec<SegmentMetrics>,
     submitted_at: Vec<Instant>,
     /// How long each entry took, if anybody wants to know.
@@ -112,7 +113,6 @@ impl<V: Vm> Serial<V> {
                 next: 0,
                 executions: 0,
                 transactions: 0,
-                log: Vec::new(),
                 sealed: Vec::new(),
                 submitted_at: Vec::new(),
                 entry_times: None,
@@ -203,7 +203,7 @@ impl<V: Vm> Run<V> for SerialRun<V> {
 
 impl<V: Vm> SerialRun<V> {
     fn run_segment(&self, state: &mut SerialState<V>, segment: u32) -> Result<(), Stop<V>> {
-        let SerialState { local, ledger, log, sealed, submitted_at, entry_times, .. } = state;
+        let SerialState { local, ledger, sealed, submitted_at, entry_times, .. } = state;
         let (executions, transactions) = (&mut state.executions, &mut state.transactions);
         let Some(local) = local else { panic!("a serial run lost its state to a panic") };
         let began = Instant::now();
@@ -226,7 +226,7 @@ impl<V: Vm> SerialRun<V> {
                 Err(interrupt) => return Err(V::view(local).stream().stop_of(&interrupt)),
             };
             self.vm.commit(ledger, index, output).map_err(refused)?;
-            V::view(local).apply_writes(segment, log).map_err(|interrupt| match interrupt {
+            V::view(local).apply_writes(segment, ledger).map_err(|interrupt| match interrupt {
                 Interrupt::Read(error) => refused(self.vm.refuse_read(index, error)),
                 interrupt => V::view(local).stream().stop_of(&interrupt),
             })?;
@@ -240,7 +240,7 @@ impl<V: Vm> SerialRun<V> {
         let stream = V::view(local).stream();
         let locations = (stream.locations.len() - locations_before) as u64;
         let stream = &*stream;
-        self.vm.seal(ledger, segment, &mut stream.changes(first, log), &|id| stream.settled(id));
+        self.vm.seal(ledger, segment, &|id| stream.settled(id));
         let sealed_at = Instant::now();
         sealed.push(SegmentMetrics {
             executions: *executions,
@@ -299,7 +299,7 @@ impl<V: Vm> SerialStream<V> {
         };
         let id = locations.len() as u32;
         entry.insert(id);
-        locations.push(Location { key, parent, value: None, written_by: 0, reset_by: 0, logged_in: 0 });
+        locations.push(Location { key, parent, value: None, written_by: 0, reset_by: 0, logged_in: 0, logged_at: 0 });
         self.used_bytes += size_of::<Location<V>>() + size_of::<u32>();
         if self.used_bytes > self.limit_bytes { Err(Interrupt::MemoryLimit) } else { Ok(LocationId(id)) }
     }
@@ -321,19 +321,6 @@ impl<V: Vm> SerialStream<V> {
         }
         let Some(value) = &mut self.locations[id.0 as usize].value else { unreachable!("set right above") };
         Ok(value)
-    }
-
-    fn changes<'a>(
-        &'a self,
-        first: EntryIndex,
-        log: &'a mut Vec<(LocationId, V::Value)>,
-    ) -> impl ExactSizeIterator<Item = Change<V>> + 'a {
-        log.drain(..).map(move |(id, before)| {
-            let location = &self.locations[id.0 as usize];
-            let (key, after) = self.settled(id);
-            let was_reset = location.reset_by > first.0;
-            Change { location: id, key, parent: location.parent, before, after, was_reset }
-        })
     }
 
     /// Key and value of a location that was read or written.
@@ -391,23 +378,32 @@ impl<V: Vm> SerialView<V> {
     fn apply_writes(
         &mut self,
         segment: u32,
-        log: &mut Vec<(LocationId, V::Value)>,
+        ledger: &mut V::Ledger,
     ) -> Result<(), Interrupt<V>> {
         let Self { stream, writes, late_writes, entry, .. } = self;
         let Some(stream) = stream else { panic!("a view has a stream while it executes") };
         for (id, write) in writes.drain(..).chain(late_writes.drain(..)) {
-            let value = stream.value(id)?;
-            let before = value.clone();
-            V::apply(value, &write);
+            stream.value(id)?;
+            let resets_children = V::resets_children(&write);
             let location = &mut stream.locations[id.0 as usize];
             location.written_by = entry.0 + 1;
-            if V::resets_children(&write) {
+            if resets_children {
                 location.reset_by = entry.0 + 1;
             }
-            if location.logged_in != segment + 1 {
-                location.logged_in = segment + 1;
-                log.push((id, before));
+            let Location { key, parent, value: Some(after), .. } = location else {
+                unreachable!("looked up right above")
+            };
+            if location.logged_in == segment + 1 {
+                V::apply(after, &write);
+                stream.vm.note_again(ledger, location.logged_at, after, resets_children);
+                continue;
             }
+            let before = after.clone();
+            V::apply(after, &write);
+            let (parent, before) = (*parent, &before);
+            let change = Change { location: id, key, parent, before, after, resets_children };
+            let number = stream.vm.note_change(ledger, change);
+            (location.logged_in, location.logged_at) = (segment + 1, number);
         }
         Ok(())
     }

@@ -111,8 +111,8 @@ impl<V: Vm> Tracer<V> {
         let entries = (first.0..end.0).map(EntryIndex);
         let needs = entries.map(|entry| self.run_entry(entry).map_err(refused)).collect::<Result<_, _>>()?;
         let view = V::view(&mut self.local);
-        let changes = view.changes();
-        self.vm.seal(&mut self.ledger, segment, &mut changes.into_iter(), &|id| view.settled(id));
+        view.note_changes(&self.vm, &mut self.ledger);
+        self.vm.seal(&mut self.ledger, segment, &|id| view.settled(id));
         view.end_segment();
         Ok(needs)
     }
@@ -229,15 +229,16 @@ impl<V: Vm> TracingView<V> {
         Ok(())
     }
 
-    fn changes(&mut self) -> Vec<Change<V>> {
-        let log = std::mem::take(&mut self.log);
-        let change = |(id, before): (LocationId, V::Value)| {
+    fn note_changes(&mut self, vm: &V, ledger: &mut V::Ledger) {
+        for (id, before) in std::mem::take(&mut self.log) {
             let location = self.at(id);
             let (key, after) = self.settled(id);
-            let was_reset = location.resets().next().is_some();
-            Change { location: id, key, parent: location.parent, before, after, was_reset }
-        };
-        log.into_iter().map(change).collect()
+            let resets_children = location.resets().next().is_some();
+            let (key, parent) = (&key, location.parent);
+            let change =
+                Change { location: id, key, parent, before: &before, after: &after, resets_children };
+            vm.note_change(ledger, change);
+        }
     }
 
     /// Key and value of a location that was read or written.

@@ -198,39 +198,43 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// Transactions of the stream up to the end of an entry.
     fn transactions_through(&self, entry: EntryIndex) -> u32;
 
-    /// Ends a segment whose entries are all committed. `changes` gives each location the segment wrote, once;
-    /// `lookup` gives key and committed value of any location that was read or written.
+    /// Notes in the ledger what a commit changed, at a location's first change in its segment. Gives a number by which
+    /// [`Vm::note_again`] finds it. Follows the [`Vm::commit`] of the entry that wrote.
+    fn note_change(&self, ledger: &mut Self::Ledger, change: Change<'_, Self>) -> u32;
+
+    /// Notes that a location changed once more in the same segment.
+    fn note_again(&self, ledger: &mut Self::Ledger, number: u32, after: &Self::Value, resets_children: bool);
+
+    /// Ends a segment whose entries are all committed, and whose changes are noted. `lookup` gives key and committed
+    /// value of any location that was read or written: of a child it may be another than was noted last, if its parent
+    /// was reset since.
     fn seal(
         &self,
         ledger: &mut Self::Ledger,
         segment: u32,
-        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
         lookup: &dyn Fn(LocationId) -> (Self::Key, Self::Value),
     );
 }
 
-/// A location's value before and after a segment.
+/// What one write did to a location.
 #[derive(Debug)]
-pub struct Change<V: Vm> {
+pub struct Change<'a, V: Vm> {
     /// The location's id in its stream.
     pub location: LocationId,
     /// The location's key.
-    pub key: V::Key,
+    pub key: &'a V::Key,
     /// The parent location, whose reset resets this one.
     pub parent: Option<LocationId>,
-    /// The value before the segment.
-    pub before: V::Value,
-    /// The value after it.
-    pub after: V::Value,
-    /// The segment reset this location's children.
-    pub was_reset: bool,
+    /// The value before.
+    pub before: &'a V::Value,
+    /// The value after.
+    pub after: &'a V::Value,
+    /// The write resets this location's children.
+    pub resets_children: bool,
 }
 
 /// Writes to be made, in order.
 pub(crate) type Writes<V> = Vec<(LocationId, <V as Vm>::Write)>;
-
-/// What a segment's commits changed so far, each location once.
-pub(crate) type ChangeLog<V> = Vec<Change<V>>;
 
 /// What a scan showed: keys and values of all visible locations of a range.
 pub type Scanned<V> = Vec<(<V as Vm>::Key, <V as Vm>::Value)>;

@@ -73,6 +73,13 @@ pub(crate) struct Local<W> {
     view: W,
 }
 
+/// What a segment gave and changed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    outputs: Vec<i64>,
+    changes: Vec<(LocationId, Key, Option<i64>, Option<i64>)>,
+}
+
 impl Vm for Programs {
     type Key = Key;
     type Range = Range<u8>;
@@ -82,7 +89,7 @@ impl Vm for Programs {
     type Output = Result<i64, i64>;
     type ReadError = String;
     type Refusal = String;
-    type Ledger = Vec<i64>;
+    type Ledger = Ledger;
     type Local<W: View<Self>> = Local<W>;
 
     fn base_value(
@@ -170,21 +177,21 @@ impl Vm for Programs {
         Ok(Ok(acc))
     }
 
-    fn ledger(&self) -> Vec<i64> {
-        Vec::new()
+    fn ledger(&self) -> Ledger {
+        Ledger::default()
     }
 
-    fn admit(&self, _ledger: &Vec<i64>, _entry: EntryIndex) -> Result<(), String> {
+    fn admit(&self, _ledger: &Ledger, _entry: EntryIndex) -> Result<(), String> {
         Ok(())
     }
 
     fn commit(
         &self,
-        ledger: &mut Vec<i64>,
+        ledger: &mut Ledger,
         entry: EntryIndex,
         output: Result<i64, i64>,
     ) -> Result<(), String> {
-        ledger.push(output.map_err(|acc| format!("{entry} refused at {acc}"))?);
+        ledger.outputs.push(output.map_err(|acc| format!("{entry} refused at {acc}"))?);
         Ok(())
     }
 
@@ -222,19 +229,28 @@ impl Vm for Programs {
         entry.0 + 1
     }
 
-    fn seal(
-        &self,
-        ledger: &mut Vec<i64>,
-        _segment: u32,
-        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
-        _lookup: &dyn Fn(LocationId) -> (Key, Option<i64>),
-    ) {
-        let mut changes: Vec<_> = changes
-            .map(|change| (change.key, change.before, change.after))
-            .filter(|(_, before, after)| before != after)
-            .collect();
+    fn note_change(&self, ledger: &mut Ledger, change: Change<'_, Self>) -> u32 {
+        assert_eq!(change.parent.is_some(), matches!(change.key, Key::Child(..)));
+        ledger.changes.push((change.location, *change.key, *change.before, *change.after));
+        ledger.changes.len() as u32 - 1
+    }
+
+    fn note_again(&self, ledger: &mut Ledger, number: u32, after: &Option<i64>, _resets_children: bool) {
+        ledger.changes[number as usize].3 = *after;
+    }
+
+    fn seal(&self, ledger: &mut Ledger, _segment: u32, lookup: &dyn Fn(LocationId) -> (Key, Option<i64>)) {
+        let Ledger { outputs, changes } = std::mem::take(ledger);
+        let settled = |(location, key, before, after)| {
+            let (_, now) = lookup(location);
+            // Only a reset of the parent is not noted.
+            assert!(now == after || (now.is_none() && matches!(key, Key::Child(..))), "{key:?}");
+            (key, before, now)
+        };
+        let changes = changes.into_iter().map(settled);
+        let mut changes: Vec<_> = changes.filter(|(_, before, after)| before != after).collect();
         changes.sort();
-        self.sealed.lock().unwrap().push(Sealed { outputs: std::mem::take(ledger), changes });
+        self.sealed.lock().unwrap().push(Sealed { outputs, changes });
     }
 }
 

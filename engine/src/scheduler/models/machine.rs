@@ -51,6 +51,13 @@ impl Programs {
     }
 }
 
+/// What a segment gave so far, and what it changed: keys with values before.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    outputs: Vec<u64>,
+    changes: Vec<(Key, u64, LocationId)>,
+}
+
 impl Vm for Programs {
     type Key = Key;
     type Range = Range<Key>;
@@ -62,7 +69,7 @@ impl Vm for Programs {
     type Output = u64;
     type ReadError = Infallible;
     type Refusal = Infallible;
-    type Ledger = Vec<u64>;
+    type Ledger = Ledger;
     type Local<W: View<Self>> = W;
 
     fn base_value(
@@ -142,17 +149,17 @@ impl Vm for Programs {
         Ok(seen)
     }
 
-    fn ledger(&self) -> Vec<u64> {
-        Vec::new()
+    fn ledger(&self) -> Ledger {
+        Ledger::default()
     }
 
-    fn admit(&self, _ledger: &Vec<u64>, _entry: EntryIndex) -> Result<(), Infallible> {
+    fn admit(&self, _ledger: &Ledger, _entry: EntryIndex) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn commit(&self, ledger: &mut Vec<u64>, entry: EntryIndex, output: u64) -> Result<(), Infallible> {
-        assert_eq!(ledger.len(), entry.0 as usize, "entries commit in order, each once");
-        ledger.push(output);
+    fn commit(&self, ledger: &mut Ledger, entry: EntryIndex, output: u64) -> Result<(), Infallible> {
+        assert_eq!(ledger.outputs.len(), entry.0 as usize, "entries commit in order, each once");
+        ledger.outputs.push(output);
         Ok(())
     }
 
@@ -176,16 +183,19 @@ impl Vm for Programs {
         entry.0 + 1
     }
 
-    fn seal(
-        &self,
-        ledger: &mut Vec<u64>,
-        _segment: u32,
-        changes: &mut dyn ExactSizeIterator<Item = Change<Self>>,
-        _lookup: &dyn Fn(LocationId) -> (Key, u64),
-    ) {
-        let mut changes: Vec<_> = changes.map(|change| (change.key, change.before, change.after)).collect();
+    fn note_change(&self, ledger: &mut Ledger, change: Change<'_, Self>) -> u32 {
+        ledger.changes.push((*change.key, *change.before, change.location));
+        0
+    }
+
+    fn note_again(&self, _ledger: &mut Ledger, _number: u32, _after: &u64, _resets_children: bool) {}
+
+    fn seal(&self, ledger: &mut Ledger, _segment: u32, lookup: &dyn Fn(LocationId) -> (Key, u64)) {
+        let Ledger { outputs, changes } = std::mem::take(ledger);
+        let changes = changes.into_iter().map(|(key, before, location)| (key, before, lookup(location).1));
+        let mut changes: Vec<_> = changes.collect();
         changes.sort_unstable();
-        let before = self.sealed.lock().unwrap().replace((std::mem::take(ledger), changes));
+        let before = self.sealed.lock().unwrap().replace((outputs, changes));
         assert_eq!(before, None, "the segment is sealed once");
     }
 }

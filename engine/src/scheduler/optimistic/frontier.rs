@@ -6,7 +6,7 @@ use crate::scheduler::{
     entry::{Record, State},
     ids::EntryIndex,
     strategy::{SegmentMetrics, Stop},
-    vm::{ChangeLog, Interrupt, Vm},
+    vm::{Interrupt, Vm},
 };
 use std::{
     ops::ControlFlow,
@@ -17,7 +17,6 @@ use std::{
 /// What only the thread in charge of the frontier touches.
 pub(super) struct Commits<V: Vm> {
     pub(super) ledger: V::Ledger,
-    pub(super) log: ChangeLog<V>,
     pub(super) metrics: SegmentMetrics,
     pub(super) segment_began: Instant,
     pub(super) locations_before: usize,
@@ -110,7 +109,7 @@ impl<V: Vm> Core<V> {
     ) -> Result<(), Stop<V>> {
         let segment = self.vm.segment_of(index);
         let refused = |refusal| Stop::Refused { segment, refusal };
-        let Commits { ledger, log, metrics, .. } = commits;
+        let Commits { ledger, metrics, .. } = commits;
         let steps = u64::from(self.vm.step_count(index));
         metrics.executions += u64::from(record.executions) * steps;
         metrics.aborts += (u64::from(record.executions - record.waits) - 1) * steps;
@@ -136,17 +135,17 @@ impl<V: Vm> Core<V> {
             other => panic!("committing entry {index} was interrupted: {other:?}"),
         };
         for location in record.written.drain(..) {
-            self.memory.commit(&self.vm, index, segment, location, log).map_err(interrupted)?;
+            self.memory.commit(&self.vm, index, segment, location, ledger).map_err(interrupted)?;
         }
         for write in record.late_writes.drain(..) {
-            self.memory.commit_late(&self.vm, index, segment, write, log).map_err(interrupted)?;
+            self.memory.commit_late(&self.vm, index, segment, write, ledger).map_err(interrupted)?;
         }
         record.reads.clear();
         record.scans.clear();
         self.memory.release(std::mem::take(&mut record.charged_bytes));
-        let (first, end) = self.vm.entries_of(segment);
+        let (_, end) = self.vm.entries_of(segment);
         if index.0 + 1 == end.0 {
-            self.seal(commits, segment, first);
+            self.seal(commits, segment);
         }
         self.caution.note_commit();
         self.frontier.store(index.0 + 1, Ordering::SeqCst);
@@ -167,7 +166,7 @@ impl<V: Vm> Core<V> {
         }
     }
 
-    pub(super) fn seal(&self, commits: &mut Commits<V>, segment: u32, first: EntryIndex) {
+    pub(super) fn seal(&self, commits: &mut Commits<V>, segment: u32) {
         let start = Instant::now();
         let mut metrics = self.with_counters(std::mem::take(&mut commits.metrics));
         // Of the segments behind.
@@ -179,9 +178,7 @@ impl<V: Vm> Core<V> {
         let locations = self.memory.location_count();
         metrics.locations = (locations - commits.locations_before) as u64;
         commits.locations_before = locations;
-        let mut changes = self.memory.changes(first, &mut commits.log);
-        self.vm.seal(&mut commits.ledger, segment, &mut changes, &|id| self.memory.committed(id));
-        drop(changes);
+        self.vm.seal(&mut commits.ledger, segment, &|id| self.memory.committed(id));
         let submitted = commits.submitted_at.get(segment as usize).copied();
         let began = submitted.map_or(commits.segment_began, |submitted| submitted.max(commits.segment_began));
         commits.segment_began = Instant::now();

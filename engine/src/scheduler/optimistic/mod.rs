@@ -86,7 +86,6 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             charge: CachePadded::new(Charge::new()),
             commits: Mutex::new(Commits {
                 ledger: vm.ledger(),
-                log: Vec::new(),
                 metrics: SegmentMetrics::default(),
                 segment_began: Instant::now(),
                 locations_before: 0,

@@ -1,0 +1,149 @@
+use super::{
+    stream::EvmStream,
+    value::{AccountValue, EvmKey, EvmValue},
+};
+use crate::scheduler::{Change, LocationId};
+use alloy_primitives::{Address, B256, U256, map::HashMap};
+use citius_state::{Account, AccountChange, ChangeSet, SlotChange};
+use revm::bytecode::Bytecode;
+
+/// What a block's commits changed so far: a change set in the making.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    accounts: Vec<AccountChange>,
+    /// Their locations.
+    locations: Vec<LocationId>,
+    slots: Vec<Slot>,
+    /// New code, with its hash, of accounts by number.
+    codes: HashMap<u32, (B256, Bytecode)>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    account: LocationId,
+    location: LocationId,
+    change: SlotChange,
+}
+
+impl Changes {
+    /// Makes room for what a block of so many transactions is likely to change.
+    pub(super) fn reserve(&mut self, transactions: usize) {
+        self.accounts.reserve(2 * transactions);
+        self.locations.reserve(2 * transactions);
+        self.slots.reserve(2 * transactions);
+    }
+
+    /// Notes the first change of an account or slot, and gives it a number.
+    pub(super) fn note(&mut self, change: Change<'_, EvmStream>) -> u32 {
+        match (change.key, change.before, change.after) {
+            (EvmKey::Account(address), EvmValue::Account(before), EvmValue::Account(after)) => {
+                let number = self.accounts.len() as u32;
+                let before = before.as_ref().map(|value| value.account);
+                self.accounts.push(account_change(*address, before, after.as_ref(), change.resets_children));
+                self.locations.push(change.location);
+                self.note_code(number, after.as_ref());
+                number
+            }
+            (EvmKey::Slot(account, slot), EvmValue::Slot(before), EvmValue::Slot(after)) => {
+                let number = self.slots.len() as u32;
+                let change_ = SlotChange { slot: *slot, before: *before, after: *after };
+                self.slots.push(Slot { account: *account, location: change.location, change: change_ });
+                number
+            }
+            (key, before, after) => panic!("{key:?} went from {before:?} to {after:?}"),
+        }
+    }
+
+    /// Notes one more change of an account or slot.
+    pub(super) fn note_again(&mut self, number: u32, after: &EvmValue, resets_storage: bool) {
+        match after {
+            EvmValue::Account(after) => {
+                let change = &mut self.accounts[number as usize];
+                change.after = after.as_ref().map(|value| value.account);
+                change.storage_wiped |= resets_storage;
+                self.note_code(number, after.as_ref());
+            }
+            EvmValue::Slot(after) => self.slots[number as usize].change.after = *after,
+        }
+    }
+
+    fn note_code(&mut self, number: u32, after: Option<&AccountValue>) {
+        if let Some(AccountValue { account, code: Some(code) }) = after {
+            self.codes.insert(number, (account.code_hash, code.clone()));
+        }
+    }
+
+    /// All changes, the slots with their accounts.
+    pub(super) fn into_set(mut self, lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue)) -> ChangeSet {
+        let codes = self.take_codes();
+        self.place_slots(lookup);
+        self.accounts.retain(AccountChange::is_change);
+        ChangeSet { accounts: self.accounts, codes }
+    }
+
+    /// Code that is new in the state, each once.
+    fn take_codes(&mut self) -> Vec<(B256, Bytecode)> {
+        let mut codes = Vec::new();
+        for (number, (hash, code)) in std::mem::take(&mut self.codes) {
+            let AccountChange { before, after, .. } = &self.accounts[number as usize];
+            let is_there = |account: &Option<Account>| {
+                account.is_some_and(|account| account.has_code() && account.code_hash == hash)
+            };
+            if is_there(after) && !is_there(before) && !codes.iter().any(|(other, _)| *other == hash) {
+                codes.push((hash, code));
+            }
+        }
+        codes
+    }
+
+    /// Puts the slots with their accounts. One of which only slots changed is added.
+    fn place_slots(&mut self, lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue)) {
+        let slots = std::mem::take(&mut self.slots);
+        // Slots of one account mostly come together.
+        let mut last = None;
+        let written = self.locations.iter().enumerate().filter(|_| !slots.is_empty());
+        let mut places: HashMap<LocationId, usize> =
+            written.map(|(place, location)| (*location, place)).collect();
+        for Slot { account, location, change: mut slot } in slots {
+            let place = match last {
+                Some((location, place)) if location == account => place,
+                _ => *places.entry(account).or_insert_with(|| {
+                    let (EvmKey::Account(address), EvmValue::Account(value)) = lookup(account) else {
+                        panic!("the parent of a slot is an account")
+                    };
+                    let before = value.as_ref().map(|value| value.account);
+                    self.accounts.push(account_change(address, before, value.as_ref(), false));
+                    self.accounts.len() - 1
+                }),
+            };
+            last = Some((account, place));
+            let change = &mut self.accounts[place];
+            if change.storage_wiped {
+                // What stood there before the wipe depends on who asked: it is left out.
+                slot.before = U256::ZERO;
+                // The wipe may have come after the slot's last change.
+                if let (_, EvmValue::Slot(after)) = lookup(location) {
+                    slot.after = after;
+                }
+            }
+            if change.after.is_some() && slot.before != slot.after {
+                change.storage.push(slot);
+            }
+        }
+    }
+}
+
+fn account_change(
+    address: Address,
+    before: Option<Account>,
+    after: Option<&AccountValue>,
+    resets_storage: bool,
+) -> AccountChange {
+    AccountChange {
+        address,
+        before,
+        after: after.map(|value| value.account),
+        storage_wiped: resets_storage || before.is_none(),
+        storage: Vec::new(),
+    }
+}
