@@ -118,8 +118,29 @@ impl<T> AppendVec<T> {
             share.end = share.next + SHARE;
         }
         share.next += 1;
+        if share.next < share.end {
+            self.prefetch(share.next);
+        }
         share.next - 1
     }
+
+    /// Has the processor fetch a slot that is filled soon.
+    #[inline]
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "see SAFETY")]
+    fn prefetch(&self, index: u32) {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        let (chunk, offset) = place(index);
+        let Some(slots) = self.chunks[chunk].get() else { return };
+        let slot: *const Slot<T> = &slots[offset];
+        for line in (0..size_of::<Slot<T>>()).step_by(64) {
+            // SAFETY: a hint, which reads and writes nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(slot.wrapping_byte_add(line).cast()) };
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn prefetch(&self, _index: u32) {}
 
     fn set(&self, index: u32, value: T) {
         assert!(self.slot(index).set_in(self.epoch, value).is_ok(), "slot {index} is reserved once");
