@@ -60,12 +60,13 @@ impl<V: Vm> OwnWrites<V> {
     }
 
     pub(crate) fn clear(&mut self) {
+        // Also what a step left that came to nothing.
+        self.resets.clear();
+        self.shadowed.clear();
         if !self.is_empty() {
             self.places.clear();
             self.writes.clear();
             self.late.clear();
-            self.resets.clear();
-            self.shadowed.clear();
         }
     }
 
@@ -76,7 +77,7 @@ impl<V: Vm> OwnWrites<V> {
     /// What the execution itself did to a location so far.
     pub(crate) fn of(&self, key: &V::Key, location: LocationId, parent: Option<LocationId>) -> Own<'_, V> {
         let write = self.places.get(&location).and_then(|place| self.writes[*place].1.as_ref());
-        let is_reset = parent.is_some_and(|parent| self.resets.contains(&parent));
+        let is_reset = self.has_reset(parent);
         let late = self.late.iter().find(|(id, _)| *id == location).map(|(_, write)| write);
         let changes = Changes { write, late };
         if is_reset || write.is_some_and(V::is_absolute) {
@@ -97,6 +98,20 @@ impl<V: Vm> OwnWrites<V> {
         self.shadowed.iter().rev().find(|(shadowed, _)| *shadowed == read).map(|(_, start)| start)
     }
 
+    /// Whether the children of this parent were reset.
+    pub(crate) fn has_reset(&self, parent: Option<LocationId>) -> bool {
+        parent.is_some_and(|parent| self.resets.contains(&parent))
+    }
+
+    /// Notes which parents a step resets. [`OwnWrites::add`] follows.
+    pub(crate) fn note_resets(&mut self, writes: &Writes<V>) {
+        for (location, _) in writes.iter().filter(|(_, write)| V::resets_children(write)) {
+            if !self.resets.contains(location) {
+                self.resets.push(*location);
+            }
+        }
+    }
+
     /// Adds what a step wrote. `parent_of` gives a location's parent.
     pub(crate) fn add(
         &mut self,
@@ -106,7 +121,7 @@ impl<V: Vm> OwnWrites<V> {
     ) {
         for (location, write) in writes.drain(..) {
             if V::resets_children(&write) {
-                self.reset(location, &parent_of);
+                self.forget_children(location, &parent_of);
             }
             self.settle_late(location);
             self.push(location, write);
@@ -138,10 +153,11 @@ impl<V: Vm> OwnWrites<V> {
     }
 
     /// Forgets what was written to the location's children.
-    fn reset(&mut self, location: LocationId, parent_of: impl Fn(LocationId) -> Option<LocationId>) {
-        if !self.resets.contains(&location) {
-            self.resets.push(location);
-        }
+    fn forget_children(
+        &mut self,
+        location: LocationId,
+        parent_of: impl Fn(LocationId) -> Option<LocationId>,
+    ) {
         for (child, write) in &mut self.writes {
             if parent_of(*child) == Some(location) {
                 *write = None;

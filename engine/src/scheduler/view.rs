@@ -249,10 +249,15 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
         let Self { core: Some(core), writes, late_writes, own, .. } = self else {
             panic!("{DETACHED}")
         };
+        let parent_of = |location| core.memory.table.get(location).parent;
+        own.note_resets(writes);
         for (location, _) in writes.iter().chain(&*late_writes) {
-            core.memory.ensure_start(&core.vm, *location, self.entry)?;
+            // What the execution itself has reset it does not go on from.
+            if !own.has_reset(parent_of(*location)) {
+                core.memory.ensure_start(&core.vm, *location, self.entry)?;
+            }
         }
-        own.add(writes, late_writes, |location| core.memory.table.get(location).parent);
+        own.add(writes, late_writes, parent_of);
         Ok(())
     }
 

@@ -39,6 +39,8 @@ fn varied() -> Case {
         .with_contract(WITNESS, 0, code)
         .with_contract(OLD, 0, Bytes::from_static(&[op::STOP]))
         .with_slot(WITNESS, 1, 5)
+        // Somebody paid the address before the contract is created there.
+        .with_balance(CAROL.create(0), 1)
         .with(pay(ALICE, 0, STRANGER, 1))
         .with(call(BOB, 0, WITNESS))
         .with(create(CAROL, 0, deploys(Code::new().push(7).store(9), &counter())))
