@@ -7,7 +7,8 @@ use crate::{
     execution::{Case, Executed, Executor, Runner},
     limits::Limits,
 };
-use citius_engine::{BlockMetrics, StrategyChoice};
+use citius_engine::{BlockMetrics, PhaseTimes, StrategyChoice};
+use std::time::Duration;
 
 /// What a contest found about one case.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct BlockContest {
     pub cachedb_note: Option<String>,
     /// The block's share of each run.
     pub times: ContestTimes,
+    /// What the threads did in parallel runs between the samples.
+    pub thread_times: ThreadTimes,
     /// What perfect scheduling would make of the block, if that was asked for and the block was executed.
     pub limits: Option<Limits>,
 }
@@ -47,6 +50,17 @@ pub struct ContestTimes {
     pub parallel: clock::Times,
     /// Plain revm over a `CacheDB`.
     pub cachedb: clock::Times,
+}
+
+/// What threads spend their time on, all of them together: medians of several runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ThreadTimes {
+    /// Executions.
+    pub execute_ns: u64,
+    /// The part of these that was thrown away.
+    pub repeated_ns: u64,
+    /// Writes put in place, validation, commits, the seal.
+    pub commit_ns: u64,
 }
 
 /// How a contest is held.
@@ -155,6 +169,8 @@ struct Findings {
     serial: Vec<Executed>,
     briefs: Vec<Brief>,
     parallel: Vec<Executed>,
+    /// Of each parallel execution so far, block by block.
+    phases: Vec<Vec<PhaseTimes>>,
     differences: Vec<Option<String>>,
     cachedb_notes: Vec<Option<String>>,
 }
@@ -171,13 +187,17 @@ impl Findings {
         let notes = briefs.iter().zip(&cachedb);
         let cachedb_notes = notes.map(|(serial, cachedb)| cachedb_note(serial, cachedb.as_ref())).collect();
         let differences = differences(&serial, &parallel);
-        Self { serial, briefs, parallel, differences, cachedb_notes }
+        let phases = vec![Vec::new(); parallel.len()];
+        Self { serial, briefs, parallel, phases, differences, cachedb_notes }
     }
 
     /// Checks another parallel execution, completely.
     fn check(&mut self, parallel: impl FnOnce() -> Vec<Executed>) {
         if self.differences.iter().all(Option::is_none) {
             self.parallel = parallel();
+            for (phases, executed) in self.phases.iter_mut().zip(&self.parallel) {
+                phases.push(executed.metrics.times);
+            }
             self.differences = differences(&self.serial, &self.parallel);
         }
     }
@@ -196,6 +216,7 @@ impl Findings {
         let medians = samples.each_ref().map(|samples| clock::medians(samples));
         let of =
             |block: usize| medians.each_ref().map(|medians| medians.get(block).copied().unwrap_or_default());
+        let thread_times: Vec<_> = self.phases.iter().map(|phases| ThreadTimes::of(phases)).collect();
         let parts = self.serial.into_iter().zip(self.parallel).zip(self.differences).zip(self.cachedb_notes);
         let blocks = parts.enumerate().map(|(block, (((serial, parallel), difference), cachedb_note))| {
             let Executed { verdict: parallel, metrics } = parallel;
@@ -207,11 +228,25 @@ impl Findings {
                 difference,
                 cachedb_note,
                 times,
+                thread_times: thread_times[block],
                 limits: None,
             }
         });
         let whole = ContestTimes::new(samples.each_ref().map(|samples| median_sum(samples)));
         Contest { blocks: blocks.collect(), whole }
+    }
+}
+
+impl ThreadTimes {
+    fn of(runs: &[PhaseTimes]) -> Self {
+        let median = |phase: fn(&PhaseTimes) -> Duration| {
+            clock::median(runs.iter().map(|times| clock::nanoseconds(phase(times))).collect())
+        };
+        Self {
+            execute_ns: median(|times| times.execute),
+            repeated_ns: median(|times| times.repeated),
+            commit_ns: median(|times| times.commit),
+        }
     }
 }
 

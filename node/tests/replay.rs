@@ -33,6 +33,9 @@ fn a_valid_block_matches_and_its_result_is_written() {
         {
             assert!(entry[field].is_u64(), "{field}: {entry:#}");
         }
+        let [execute, repeated, commit] =
+            ["execute_ns", "repeated_ns", "commit_ns"].map(|field| entry[field].as_u64().unwrap());
+        assert!(execute > repeated && commit > 0, "{entry:#}");
         assert_eq!(read(&out.join(format!("{name}.json"))), Fixture::valid().expected.unwrap());
     }
     assert_eq!(report["total"]["txs"], json!(6));

@@ -32,6 +32,13 @@ pub struct Entry {
     pub serial_cpu_ns: u64,
     /// CPU time of the parallel run, all threads; in a stream as `serial_cpu_ns`.
     pub parallel_cpu_ns: u64,
+    /// Thread time of executions in the parallel run, all threads together, of single runs between the timed ones. It is
+    /// wall time: whoever waits for a core counts.
+    pub execute_ns: u64,
+    /// The part of `execute_ns` whose result was thrown away.
+    pub repeated_ns: u64,
+    /// Thread time of putting writes in place, validation, commits and the seal, as `execute_ns`.
+    pub commit_ns: u64,
     /// Wall time of the recovery of all senders, the median of several; 0 where transactions carry no signature.
     pub recover_ns: u64,
     /// Threads that were allowed to work, the caller included.
@@ -96,6 +103,9 @@ impl Entry {
             cachedb_ns: block.times.cachedb.wall_ns,
             serial_cpu_ns: block.times.serial.cpu_ns,
             parallel_cpu_ns: block.times.parallel.cpu_ns,
+            execute_ns: block.thread_times.execute_ns,
+            repeated_ns: block.thread_times.repeated_ns,
+            commit_ns: block.thread_times.commit_ns,
             recover_ns: 0,
             threads: metrics.threads,
             strategy: metrics.strategy.to_owned(),
@@ -183,6 +193,9 @@ pub(super) mod tests {
             cachedb_ns,
             serial_cpu_ns: 0,
             parallel_cpu_ns: 0,
+            execute_ns: 0,
+            repeated_ns: 0,
+            commit_ns: 0,
             recover_ns: 0,
             threads: 2,
             strategy: "optimistic".to_owned(),

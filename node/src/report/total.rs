@@ -48,6 +48,12 @@ pub struct Sums {
     pub serial_cpu_ns: u64,
     /// Parallel CPU times.
     pub parallel_cpu_ns: u64,
+    /// Thread times of executions.
+    pub execute_ns: u64,
+    /// The part of these that was thrown away.
+    pub repeated_ns: u64,
+    /// Thread times of commits.
+    pub commit_ns: u64,
     /// Sender recovery.
     pub recover_ns: u64,
     /// Executions.
@@ -77,6 +83,9 @@ impl Sums {
             sums.cachedb_ns += entry.cachedb_ns;
             sums.serial_cpu_ns += entry.serial_cpu_ns;
             sums.parallel_cpu_ns += entry.parallel_cpu_ns;
+            sums.execute_ns += entry.execute_ns;
+            sums.repeated_ns += entry.repeated_ns;
+            sums.commit_ns += entry.commit_ns;
             sums.recover_ns += entry.recover_ns;
             sums.executions += entry.executions;
             sums.aborts += entry.aborts;
