@@ -165,10 +165,14 @@ impl<V: Vm> Core<V> {
                     idle_since = None;
                     // A panic of the machine, or of the scheduler itself, must not take the worker along.
                     match catch_unwind(AssertUnwindSafe(|| {
-                        self.execute(local, task, &mut clock);
-                        self.advance(&mut clock)
+                        let released = self.execute(local, task, &mut clock);
+                        (self.advance(&mut clock), released)
                     })) {
-                        Ok(task) => next = task,
+                        Ok((None, released)) if !self.is_stopped() && !until() => next = released,
+                        Ok((task, released)) => {
+                            next = task;
+                            released.into_iter().for_each(|released| self.give_back(released));
+                        }
                         Err(payload) => {
                             self.stop(Stop::Panicked { message: panic_message(&*payload) });
                             *local = self.fresh_local(local);
@@ -248,18 +252,19 @@ impl<V: Vm> Core<V> {
         true
     }
 
-    /// Executes a claimed entry and puts its writes in place.
+    /// Executes a claimed entry and puts its writes in place. Gives the next one that waited for it, claimed: it is
+    /// best executed by whoever has in its caches what it waited for.
     pub(super) fn execute(
         &self,
         local: &mut V::Local<SpeculativeView<V>>,
         (index, incarnation): Task,
         clock: &mut Instant,
-    ) {
+    ) -> Option<Task> {
         let entry = self.entries.get(index.0);
         let is_transaction = self.vm.transaction_count(index) > 0;
         if let Some(reason) = self.settings.limits.exceeded() {
             self.stop(Stop::Cancelled(reason));
-            return;
+            return None;
         }
         let frontier = self.frontier();
         if incarnation.0 == 0 && is_transaction && index.0 < self.cursor.load(Ordering::SeqCst) {
@@ -293,7 +298,8 @@ impl<V: Vm> Core<V> {
                 record.waits += 1;
                 record.execute_time += now - began;
                 drop(record);
-                return self.wait_for(index, incarnation, *on);
+                self.wait_for(index, incarnation, *on);
+                return None;
             }
             Err(Interrupt::Stale) => {
                 let mut record = entry.record.lock();
@@ -302,17 +308,21 @@ impl<V: Vm> Core<V> {
                 drop(record);
                 self.caution.note_abort();
                 entry.make_ready(incarnation);
-                return self.retry(index.0);
+                self.retry(index.0);
+                return None;
             }
             Err(Interrupt::Cancelled) => {
-                return self.stop(Stop::Cancelled(self.cancel_reason()));
+                self.stop(Stop::Cancelled(self.cancel_reason()));
+                return None;
             }
             // On a guess whatever failed may succeed in its turn: the frontier runs it again.
             Err(Interrupt::MemoryLimit) if is_final => {
-                return self.stop(Stop::MemoryLimit { limit_bytes: self.memory.limit_bytes() });
+                self.stop(Stop::MemoryLimit { limit_bytes: self.memory.limit_bytes() });
+                return None;
             }
             Err(Interrupt::Panicked { message }) if is_final => {
-                return self.stop(Stop::Panicked { message: message.clone() });
+                self.stop(Stop::Panicked { message: message.clone() });
+                return None;
             }
             Err(Interrupt::Read(_) | Interrupt::MemoryLimit | Interrupt::Panicked { .. }) => {
                 view.writes.clear();
@@ -352,15 +362,17 @@ impl<V: Vm> Core<V> {
             if !self.all_may_stand(index, &entry.record.lock(), None) {
                 self.invalidate(index, incarnation, State::Running);
                 self.retry(index.0);
-                return self.tell(index, landed);
+                self.tell(index, landed);
+                return None;
             }
         }
         if aborts && entry.transition(incarnation, State::Done, State::Invalidating) {
             self.invalidate(index, incarnation, State::Invalidating);
             self.retry(index.0);
         }
-        self.release_dependents(entry);
+        let released = self.release_dependents(entry);
         self.tell(index, landed);
+        released
     }
 
     /// Parks an entry until `on` was executed.
@@ -384,15 +396,30 @@ impl<V: Vm> Core<V> {
         }
     }
 
-    pub(super) fn release_dependents(&self, entry: &Entry<V>) {
-        let dependents = std::mem::take(&mut *entry.dependents.lock());
+    /// Makes those ready that wait for an entry, and claims the first of them.
+    pub(super) fn release_dependents(&self, entry: &Entry<V>) -> Option<Task> {
+        let mut dependents = std::mem::take(&mut *entry.dependents.lock());
+        dependents.sort_unstable();
+        let mut first = None;
         for dependent in dependents {
             let waiting = self.entries.get(dependent);
             let (_, incarnation) = waiting.status();
             debug_assert_eq!(waiting.status().0, State::Waiting);
             waiting.make_ready(incarnation);
-            self.retry(dependent);
+            // In a pause entries run in their turn only.
+            if first.is_none() && !self.caution.is_pausing() {
+                first = waiting.start().map(|incarnation| (EntryIndex(dependent), incarnation));
+            } else {
+                self.retry(dependent);
+            }
         }
+        first
+    }
+
+    /// Gives back a claimed entry for anybody to execute.
+    fn give_back(&self, (index, incarnation): Task) {
+        self.entries.get(index.0).make_ready(incarnation);
+        self.retry(index.0);
     }
 
     /// Has a ready entry run again: before all that nobody has begun, or, if it began before its turn, in its turn.
