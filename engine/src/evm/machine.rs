@@ -343,8 +343,14 @@ impl Vm for EvmStream {
         self.early_entries(segment)
     }
 
-    fn follows(&self, entry: EntryIndex, first: EntryIndex) -> Option<EntryIndex> {
-        self.before(entry).max(self.rival_before(entry, first))
+    fn follows(
+        &self,
+        entry: EntryIndex,
+        first: EntryIndex,
+        is_executed: &dyn Fn(EntryIndex) -> bool,
+    ) -> Option<EntryIndex> {
+        let before = self.before(entry).filter(|before| !is_executed(*before));
+        before.max(self.rival_before(entry, first, is_executed))
     }
 
     fn note_conflict(&self, entry: EntryIndex, writer: EntryIndex) {

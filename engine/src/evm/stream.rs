@@ -20,6 +20,8 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 /// How far back an entry looks for one that it should follow.
 const RIVALS_APART_MAX: u32 = 64;
+/// An entry of more gas is not held back: what others disturb it may read so late that it runs beside them for long.
+const FOLLOWING_GAS_MAX: u64 = 1_000_000;
 
 /// How long a wait for the reader goes on before it looks whether to stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
@@ -145,19 +147,27 @@ impl EvmStream {
         self.entries.get(entry.0).follows
     }
 
-    /// The last entry before this one, from `first` on, that calls a contended contract which this one calls too.
-    pub(crate) fn rival_before(&self, entry: EntryIndex, first: EntryIndex) -> Option<EntryIndex> {
+    /// The last entry before this one, from `first` on, that is not executed and calls a contended contract which this
+    /// one calls too.
+    pub(crate) fn rival_before(
+        &self,
+        entry: EntryIndex,
+        first: EntryIndex,
+        is_executed: &dyn Fn(EntryIndex) -> bool,
+    ) -> Option<EntryIndex> {
         let contended = self.rivals.contended();
         if contended.is_empty() {
             return None;
         }
         let ours: Contended = self.called_by(entry).filter(|to| contended.contains(to)).collect();
-        if ours.is_empty() {
+        let is_long =
+            || self.transactions_of(entry).any(|tx| tx.outline().gas_limit > FOLLOWING_GAS_MAX);
+        if ours.is_empty() || is_long() {
             return None;
         }
         let from = first.0.max(entry.0.saturating_sub(RIVALS_APART_MAX));
         let mut before = (from..entry.0).rev().map(EntryIndex);
-        before.find(|before| self.called_by(*before).any(|to| ours.contains(&to)))
+        before.find(|before| !is_executed(*before) && self.called_by(*before).any(|to| ours.contains(&to)))
     }
 
     /// Whom an entry's transactions call or pay.

@@ -174,9 +174,14 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// An earlier entry whose writes this one is expected to need: it need not begin before that was executed. All
-    /// entries before `first` are committed.
-    fn follows(&self, _entry: EntryIndex, _first: EntryIndex) -> Option<EntryIndex> {
+    /// The last earlier entry that is not executed yet, of those whose writes this one is expected to need: it need not
+    /// begin before. All entries before `first` are committed.
+    fn follows(
+        &self,
+        _entry: EntryIndex,
+        _first: EntryIndex,
+        _is_executed: &dyn Fn(EntryIndex) -> bool,
+    ) -> Option<EntryIndex> {
         None
     }
 

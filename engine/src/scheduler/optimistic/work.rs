@@ -216,8 +216,9 @@ impl<V: Vm> Core<V> {
     /// Claims the entry that should be executed next: a repeated one before a new one.
     pub(super) fn take_task(&self) -> Option<Task> {
         while let Some(entry) = self.retries.pop_below(self.window_end()) {
-            if let Some(incarnation) = self.entries.get(entry).start() {
-                return Some((EntryIndex(entry), incarnation));
+            let task = self.claim(EntryIndex(entry));
+            if task.is_some() {
+                return task;
             }
         }
         let mut cursor = self.cursor.load(Ordering::SeqCst);
@@ -228,11 +229,9 @@ impl<V: Vm> Core<V> {
         }
         while cursor < self.window_end() {
             match self.cursor.compare_exchange_weak(cursor, cursor + 1, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => match self.entries.get(cursor).start() {
-                    Some(incarnation) if !self.must_follow(EntryIndex(cursor), incarnation) => {
-                        return Some((EntryIndex(cursor), incarnation));
-                    }
-                    _ => cursor += 1,
+                Ok(_) => match self.claim(EntryIndex(cursor)) {
+                    Some(task) => return Some(task),
+                    None => cursor += 1,
                 },
                 Err(now) => cursor = now,
             }
@@ -240,14 +239,20 @@ impl<V: Vm> Core<V> {
         None
     }
 
+    /// Claims an entry, unless somebody else did, or it waits for one that it follows.
+    fn claim(&self, index: EntryIndex) -> Option<Task> {
+        let incarnation = self.entries.get(index.0).start()?;
+        (!self.must_follow((index, incarnation))).then_some((index, incarnation))
+    }
+
     /// Whether a claimed entry waits for one that it follows. It is then claimed no more.
-    fn must_follow(&self, index: EntryIndex, incarnation: Incarnation) -> bool {
+    fn must_follow(&self, (index, incarnation): Task) -> bool {
         let first = EntryIndex(self.frontier());
-        let Some(before) = self.vm.follows(index, first) else { return false };
-        let state = self.entries.get(before.0).status().0;
-        if matches!(state, State::Done | State::Committing | State::Committed) {
-            return false;
-        }
+        let is_executed = |before: EntryIndex| {
+            let state = self.entries.get(before.0).status().0;
+            matches!(state, State::Done | State::Committing | State::Committed)
+        };
+        let Some(before) = self.vm.follows(index, first, &is_executed) else { return false };
         self.wait_for(index, incarnation, before);
         true
     }
@@ -370,9 +375,9 @@ impl<V: Vm> Core<V> {
             self.invalidate(index, incarnation, State::Invalidating);
             self.retry(index.0);
         }
-        let released = self.release_dependents(entry);
+        // What the writes disturb first: who waited for this may have to wait for that.
         self.tell(index, landed);
-        released
+        self.release_dependents(entry)
     }
 
     /// Parks an entry until `on` was executed.
@@ -408,7 +413,7 @@ impl<V: Vm> Core<V> {
             waiting.make_ready(incarnation);
             // In a pause entries run in their turn only.
             if first.is_none() && !self.caution.is_pausing() {
-                first = waiting.start().map(|incarnation| (EntryIndex(dependent), incarnation));
+                first = self.claim(EntryIndex(dependent));
             } else {
                 self.retry(dependent);
             }
