@@ -43,6 +43,7 @@ const READS_ENVIRONMENT: &str = "node";
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("engine/src/evm/codes.rs", "a copy of analysed code is analysed"),
     ("engine/src/evm/machine.rs", "a worker's machine moves between threads"),
+    ("engine/src/scheduler/append_vec.rs", "the processor fetches what is written next"),
     ("engine/src/scheduler/once.rs", "a value that is set once, without waiting"),
     ("node/src/clock.rs", "the processor time of the process"),
     ("node/src/main.rs", "an option of the allocator"),

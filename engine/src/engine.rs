@@ -263,7 +263,8 @@ impl<'e> BlockStream<'e> {
         let may_spin = active <= cores();
         let is_shared = decision.optimistic && active > 1 && may_spin;
         let announcement = is_shared.then(|| engine.pool.announce());
-        let gas: u64 = first.transactions.iter().map(|tx| tx.outline().gas_limit).fold(0, u64::saturating_add);
+        let gas: u64 =
+            first.transactions.iter().map(|tx| tx.outline().gas_limit).fold(0, u64::saturating_add);
         let settings = RunSettings {
             pool: Arc::clone(&engine.pool),
             threads: active,

@@ -151,7 +151,12 @@ impl<P: Program> Vm for Counters<P> {
         Ok(())
     }
 
-    fn commit(&self, _ledger: &mut Vec<(u32, u64)>, _entry: EntryIndex, _output: ()) -> Result<(), Infallible> {
+    fn commit(
+        &self,
+        _ledger: &mut Vec<(u32, u64)>,
+        _entry: EntryIndex,
+        _output: (),
+    ) -> Result<(), Infallible> {
         Ok(())
     }
 
@@ -184,14 +189,8 @@ impl<P: Program> Vm for Counters<P> {
         ledger[number as usize].1 = *after;
     }
 
-    fn seal(
-        &self,
-        ledger: &mut Vec<(u32, u64)>,
-        _segment: u32,
-        _lookup: &dyn Fn(LocationId) -> (u32, u64),
-    ) {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) =
-            ledger.drain(..).collect();
+    fn seal(&self, ledger: &mut Vec<(u32, u64)>, _segment: u32, _lookup: &dyn Fn(LocationId) -> (u32, u64)) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = ledger.drain(..).collect();
     }
 }
 

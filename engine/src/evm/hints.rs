@@ -31,7 +31,9 @@ impl Hints {
 
     /// Whether calls like this one mostly disturb each other.
     pub(crate) fn is_contended(&self, function: Function) -> bool {
-        self.functions.get(&function).is_some_and(|past| past.runs >= RUNS_MIN && past.thrown_away * 2 >= past.runs)
+        self.functions
+            .get(&function)
+            .is_some_and(|past| past.runs >= RUNS_MIN && past.thrown_away * 2 >= past.runs)
     }
 
     /// A call was committed.

@@ -386,12 +386,7 @@ impl Vm for EvmStream {
         ledger.changes.note_again(number, after, resets_children);
     }
 
-    fn seal(
-        &self,
-        ledger: &mut Ledger,
-        segment: u32,
-        lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
-    ) {
+    fn seal(&self, ledger: &mut Ledger, segment: u32, lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue)) {
         let block = self.block(segment);
         let outcome = ledger.seal(block, lookup);
         self.learn(|hints| {

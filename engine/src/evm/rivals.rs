@@ -40,6 +40,10 @@ impl Rivals {
         let mut contracts = self.contracts.lock();
         if let Some(rival) = contracts.iter_mut().find(|rival| rival.contract == contract) {
             rival.weight = (rival.weight + CONFLICT_WEIGHT).min(WEIGHT_MAX);
+            // For more than one commit.
+            if rival.weight >= CONTENDED_FROM {
+                rival.weight = rival.weight.max(CONTENDED_FROM + CONFLICT_WEIGHT);
+            }
         } else if contracts.len() < CONTRACTS_MAX {
             contracts.push(Rival { contract, weight: CONFLICT_WEIGHT });
             // Relaxed here and below: whoever misses it only executes something in vain.
@@ -104,7 +108,7 @@ mod tests {
         assert_eq!(rivals.contended().as_slice(), [HOT]);
         rivals.note_commit([OTHER].into_iter());
         assert_eq!(rivals.contended().as_slice(), [HOT], "others do not count");
-        assert!((1..10).contains(&commits_until_tried_again(&rivals)));
+        assert!((10..20).contains(&commits_until_tried_again(&rivals)));
     }
 
     #[test]

@@ -160,8 +160,7 @@ impl EvmStream {
             return None;
         }
         let ours: Contended = self.called_by(entry).filter(|to| contended.contains(to)).collect();
-        let is_long =
-            || self.transactions_of(entry).any(|tx| tx.outline().gas_limit > FOLLOWING_GAS_MAX);
+        let is_long = || self.transactions_of(entry).any(|tx| tx.outline().gas_limit > FOLLOWING_GAS_MAX);
         if ours.is_empty() || is_long() {
             return None;
         }

@@ -18,9 +18,9 @@ mod ids;
 mod locations;
 mod marks;
 mod memory;
-mod once;
 #[cfg(all(test, feature = "loom"))]
 mod models;
+mod once;
 mod optimistic;
 mod own;
 mod retries;

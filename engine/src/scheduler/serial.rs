@@ -299,7 +299,15 @@ impl<V: Vm> SerialStream<V> {
         };
         let id = locations.len() as u32;
         entry.insert(id);
-        locations.push(Location { key, parent, value: None, written_by: 0, reset_by: 0, logged_in: 0, logged_at: 0 });
+        locations.push(Location {
+            key,
+            parent,
+            value: None,
+            written_by: 0,
+            reset_by: 0,
+            logged_in: 0,
+            logged_at: 0,
+        });
         self.used_bytes += size_of::<Location<V>>() + size_of::<u32>();
         if self.used_bytes > self.limit_bytes { Err(Interrupt::MemoryLimit) } else { Ok(LocationId(id)) }
     }
@@ -340,10 +348,7 @@ impl<V: Vm> SerialStream<V> {
             Interrupt::Cancelled => {
                 Stop::Cancelled(self.settings.limits.exceeded().unwrap_or(crate::CancelReason::Token))
             }
-            Interrupt::Blocked(_)
-            | Interrupt::Stale
-            | Interrupt::Read(_)
-            | Interrupt::Panicked { .. } => {
+            Interrupt::Blocked(_) | Interrupt::Stale | Interrupt::Read(_) | Interrupt::Panicked { .. } => {
                 panic!("a serial execution is never interrupted by {interrupt:?}")
             }
         }
@@ -375,11 +380,7 @@ impl<V: Vm> SerialView<V> {
         stream
     }
 
-    fn apply_writes(
-        &mut self,
-        segment: u32,
-        ledger: &mut V::Ledger,
-    ) -> Result<(), Interrupt<V>> {
+    fn apply_writes(&mut self, segment: u32, ledger: &mut V::Ledger) -> Result<(), Interrupt<V>> {
         let Self { stream, writes, late_writes, entry, .. } = self;
         let Some(stream) = stream else { panic!("a view has a stream while it executes") };
         for (id, write) in writes.drain(..).chain(late_writes.drain(..)) {

@@ -136,8 +136,7 @@ impl<V: Vm> SpeculativeView<V> {
         self.core().entry(self.entry).clear_suspect();
         self.is_suspect = true;
         let core = self.core();
-        let stands = !self.is_contradicted
-            && self.reads.iter().all(|read| core.may_stand(self.entry, read));
+        let stands = !self.is_contradicted && self.reads.iter().all(|read| core.may_stand(self.entry, read));
         if stands { Ok(()) } else { Err(Interrupt::Stale) }
     }
 
@@ -246,9 +245,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     }
 
     fn end_step(&mut self) -> Result<(), Interrupt<V>> {
-        let Self { core: Some(core), writes, late_writes, own, .. } = self else {
-            panic!("{DETACHED}")
-        };
+        let Self { core: Some(core), writes, late_writes, own, .. } = self else { panic!("{DETACHED}") };
         let parent_of = |location| core.memory.table.get(location).parent;
         own.note_resets(writes);
         for (location, _) in writes.iter().chain(&*late_writes) {

@@ -185,12 +185,7 @@ impl Vm for Programs {
         Ok(())
     }
 
-    fn commit(
-        &self,
-        ledger: &mut Ledger,
-        entry: EntryIndex,
-        output: Result<i64, i64>,
-    ) -> Result<(), String> {
+    fn commit(&self, ledger: &mut Ledger, entry: EntryIndex, output: Result<i64, i64>) -> Result<(), String> {
         ledger.outputs.push(output.map_err(|acc| format!("{entry} refused at {acc}"))?);
         Ok(())
     }

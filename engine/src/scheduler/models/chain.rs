@@ -6,6 +6,7 @@ use super::{
 };
 use crate::scheduler::{
     EntryIndex, Incarnation, Interrupt, LocationId,
+    append_vec::Share,
     marks::ReadMarks,
     memory::{Landed, Memory, Shares},
 };
@@ -37,7 +38,7 @@ impl Store {
     }
 
     fn locate(&self, key: Key, parent: Option<LocationId>) -> LocationId {
-        self.memory.intern(&key, parent).0
+        self.memory.intern(&key, parent, &mut Share::default()).0
     }
 
     /// Reads as an execution does that is not final.
@@ -51,30 +52,31 @@ impl Store {
     }
 
     /// Puts one write in place. Returns whom that concerns.
-    fn land(&self, location: LocationId, entry: u32, incarnation: u32, write: Write) -> Suspects {
-        let (mut touched, mut suspects) = (Touched::default(), Suspects::new());
+    fn land(&self, location: LocationId, entry: u32, incarnation: u32, write: Write) -> Vec<u32> {
+        let mut landed = Landed::default();
         let writes = std::iter::once((location, write));
-        let (entry, incarnation) = (EntryIndex(entry), Incarnation(incarnation));
-        self.memory.land(&self.vm, entry, incarnation, writes, &mut touched, &mut suspects);
-        self.with_readers(entry, &touched, suspects)
+        let writer = (EntryIndex(entry), Incarnation(incarnation));
+        self.memory.land(&self.vm, writer, writes, &mut Shares::default(), &mut landed);
+        self.readers_of(EntryIndex(entry), landed)
     }
 
-    fn withdraw(&self, location: LocationId, entry: u32) -> Suspects {
-        let (mut touched, mut suspects) = (Touched::default(), Suspects::new());
-        self.memory.withdraw(EntryIndex(entry), location, &mut touched, &mut suspects);
-        self.with_readers(EntryIndex(entry), &touched, suspects)
+    fn withdraw(&self, location: LocationId, entry: u32) -> Vec<u32> {
+        let mut landed = Landed::default();
+        self.memory.withdraw(EntryIndex(entry), location, &mut landed);
+        self.readers_of(EntryIndex(entry), landed)
     }
 
     /// As the scheduler looks for those whom a change concerns.
-    fn with_readers(&self, writer: EntryIndex, touched: &Touched, mut suspects: Suspects) -> Suspects {
+    fn readers_of(&self, writer: EntryIndex, Landed { touched, suspects }: Landed) -> Vec<u32> {
         model_fence();
         let later = writer.0 + 1..self.marks.len() as u32;
-        suspects.extend(later.filter(|entry| self.marks[*entry as usize].may_hold(touched)));
-        suspects
+        let readers = later.filter(|entry| self.marks[*entry as usize].may_hold(&touched));
+        suspects.into_iter().chain(readers).collect()
     }
 
     fn commit(&self, location: LocationId, entry: u32) {
-        let committed = self.memory.commit(&self.vm, EntryIndex(entry), 0, location, &mut Vec::new());
+        let mut ledger = self.vm.ledger();
+        let committed = self.memory.commit(&self.vm, EntryIndex(entry), 0, location, &mut ledger);
         committed.unwrap_or_else(|interrupt| panic!("{interrupt:?}"));
     }
 }

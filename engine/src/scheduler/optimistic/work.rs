@@ -516,8 +516,7 @@ impl<V: Vm> Core<V> {
     /// Whether what an execution observed may still hold at the entry's turn; of locations that were just `touched`,
     /// if it is known which.
     fn all_may_stand(&self, index: EntryIndex, record: &Record<V>, touched: Option<&Touched>) -> bool {
-        let is_as_before =
-            |read: &Read<V>| touched.is_some_and(|touched| !touched.may_hold(read.location));
+        let is_as_before = |read: &Read<V>| touched.is_some_and(|touched| !touched.may_hold(read.location));
         !record.is_contradicted
             && record.reads.iter().all(|read| is_as_before(read) || self.may_stand(index, read))
             && (touched.is_some() || self.scans_hold(index, record))
