@@ -5,7 +5,7 @@ use super::{
     model,
 };
 use crate::scheduler::{
-    EntryIndex, Incarnation, Interrupt, LocationId,
+    EntryIndex, Incarnation, Interrupt, LocationId, Vm,
     append_vec::Share,
     marks::ReadMarks,
     memory::{Landed, Memory, Shares},
