@@ -53,8 +53,8 @@ pub(crate) struct Core<V: Vm> {
 }
 
 /// How long a worker that has nothing to do looks for more before it sleeps: about as long as it would take to wake up.
-/// Not in models, where every look is one more step of every schedule.
-const SPIN_MAX: Duration = Duration::from_micros(if cfg!(feature = "loom") { 0 } else { 40 });
+/// Models know no time, and leave before they would sleep.
+const SPIN_MAX: Duration = if cfg!(feature = "loom") { Duration::MAX } else { Duration::from_micros(40) };
 
 #[derive(Default)]
 pub(super) struct Counters {
@@ -169,7 +169,9 @@ impl<V: Vm> Core<V> {
                         let released = self.execute(local, task, &mut clock);
                         (self.advance(&mut clock), released)
                     })) {
-                        Ok((None, released)) if !self.is_stopped() && !until() => next = released,
+                        Ok((None, Some(released))) if !self.is_stopped() && !until() => {
+                            next = Some(released);
+                        }
                         Ok((task, released)) => {
                             next = task;
                             released.into_iter().for_each(|released| self.give_back(released));
@@ -180,11 +182,11 @@ impl<V: Vm> Core<V> {
                         }
                     }
                 }
-                None if worked && self.settings.may_spin && !self.is_complete() => {
+                None if self.settings.may_spin && !self.is_complete() => {
                     let since = *idle_since.get_or_insert(clock);
                     backoff.snooze();
                     clock = Instant::now();
-                    if clock - since > SPIN_MAX {
+                    if clock - since >= SPIN_MAX {
                         return worked;
                     }
                 }
