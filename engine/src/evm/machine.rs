@@ -312,9 +312,6 @@ impl Vm for EvmStream {
     }
 
     fn commit(&self, ledger: &mut Ledger, entry: EntryIndex, outputs: EvmOutputs) -> Result<(), BlockError> {
-        if self.rivals.exist() {
-            self.rivals.note_commit(self.called_by(entry));
-        }
         let (segment, steps) = self.locate(entry);
         let prepared = self.block(segment);
         for (step, output) in (steps.start..).zip(outputs) {
@@ -343,20 +340,8 @@ impl Vm for EvmStream {
         self.early_entries(segment)
     }
 
-    fn follows(
-        &self,
-        entry: EntryIndex,
-        first: EntryIndex,
-        is_executed: &dyn Fn(EntryIndex) -> bool,
-    ) -> Option<EntryIndex> {
-        let before = self.before(entry).filter(|before| !is_executed(*before));
-        before.max(self.rival_before(entry, first, is_executed))
-    }
-
-    fn note_conflict(&self, entry: EntryIndex, writer: EntryIndex) {
-        for contract in self.called_by(entry).filter(|to| self.called_by(writer).any(|other| other == *to)) {
-            self.rivals.note_conflict(contract);
-        }
+    fn follows(&self, entry: EntryIndex, is_executed: &dyn Fn(EntryIndex) -> bool) -> Option<EntryIndex> {
+        self.before(entry).filter(|before| !is_executed(*before))
     }
 
     fn note_thrown_away(&self, entry: EntryIndex) {

@@ -13,7 +13,6 @@ mod ledger;
 mod machine;
 mod observation;
 mod precompiles;
-mod rivals;
 mod steps;
 mod stream;
 mod transfer;

@@ -2,7 +2,6 @@ use super::{
     asked::Asked,
     batches::{Batching, Division},
     hints::Hints,
-    rivals::{Contended, Rivals},
     steps::{PreparedBlock, Step},
 };
 use crate::{
@@ -10,18 +9,13 @@ use crate::{
     chain::ChainSpec,
     scheduler::{AppendVec, EntryIndex, Interrupt},
 };
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use citius_state::{ReadError, StateReader};
 use crossbeam::queue::SegQueue;
 use parking_lot::Mutex;
 use revm::bytecode::Bytecode;
 use revm::primitives::constants::BLOCK_HASH_HISTORY;
 use std::{ops::Range, sync::Arc, time::Duration};
-
-/// How far back an entry looks for one that it should follow.
-const RIVALS_APART_MAX: u32 = 64;
-/// An entry of more gas is not held back: what others disturb it may read so late that it runs beside them for long.
-const FOLLOWING_GAS_MAX: u64 = 1_000_000;
 
 /// How long a wait for the reader goes on before it looks whether to stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
@@ -40,8 +34,6 @@ pub(crate) struct EvmStream {
     codes: Asked<B256, Bytecode>,
     /// What the blocks so far tell, if anything is to be learnt.
     hints: Option<Mutex<Hints>>,
-    /// What conflicts in this stream.
-    pub(super) rivals: Rivals,
 }
 
 /// The steps of one entry.
@@ -83,7 +75,6 @@ impl EvmStream {
             block_hashes: Asked::default(),
             codes: Asked::default(),
             hints: learns.then(Mutex::default),
-            rivals: Rivals::default(),
         }
     }
 
@@ -145,33 +136,6 @@ impl EvmStream {
     /// The entry that an entry follows.
     pub(crate) fn before(&self, entry: EntryIndex) -> Option<EntryIndex> {
         self.entries.get(entry.0).follows
-    }
-
-    /// The last entry before this one, from `first` on, that is not executed and calls a contended contract which this
-    /// one calls too.
-    pub(crate) fn rival_before(
-        &self,
-        entry: EntryIndex,
-        first: EntryIndex,
-        is_executed: &dyn Fn(EntryIndex) -> bool,
-    ) -> Option<EntryIndex> {
-        let contended = self.rivals.contended();
-        if contended.is_empty() {
-            return None;
-        }
-        let ours: Contended = self.called_by(entry).filter(|to| contended.contains(to)).collect();
-        let is_long = || self.transactions_of(entry).any(|tx| tx.outline().gas_limit > FOLLOWING_GAS_MAX);
-        if ours.is_empty() || is_long() {
-            return None;
-        }
-        let from = first.0.max(entry.0.saturating_sub(RIVALS_APART_MAX));
-        let mut before = (from..entry.0).rev().map(EntryIndex);
-        before.find(|before| !is_executed(*before) && self.called_by(*before).any(|to| ours.contains(&to)))
-    }
-
-    /// Whom an entry's transactions call or pay.
-    pub(crate) fn called_by(&self, entry: EntryIndex) -> impl Iterator<Item = Address> {
-        self.transactions_of(entry).filter_map(|tx| tx.outline().to)
     }
 
     /// The transactions of an entry.

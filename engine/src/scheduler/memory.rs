@@ -184,12 +184,6 @@ impl<V: Vm> Memory<V> {
         }
     }
 
-    /// The last entry before this one that wrote a location, if any did.
-    pub(crate) fn writer_before(&self, id: LocationId, entry: EntryIndex) -> Option<EntryIndex> {
-        let cell = self.table.cell(self.table.get(id))?.lock();
-        cell.latest_below(entry.0, |_| true).or_else(|| cell.committed_by.checked_sub(1)).map(EntryIndex)
-    }
-
     /// All visible locations of a range as `entry` sees them.
     pub(crate) fn scan(
         &self,

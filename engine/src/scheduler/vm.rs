@@ -174,19 +174,11 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// The last earlier entry that is not executed yet, of those whose writes this one is expected to need: it need not
-    /// begin before. All entries before `first` are committed.
-    fn follows(
-        &self,
-        _entry: EntryIndex,
-        _first: EntryIndex,
-        _is_executed: &dyn Fn(EntryIndex) -> bool,
-    ) -> Option<EntryIndex> {
+    /// An earlier entry that is not executed yet and whose writes this one is expected to need: it need not begin
+    /// before.
+    fn follows(&self, _entry: EntryIndex, _is_executed: &dyn Fn(EntryIndex) -> bool) -> Option<EntryIndex> {
         None
     }
-
-    /// An execution of the entry is thrown away for what an earlier one wrote.
-    fn note_conflict(&self, _entry: EntryIndex, _writer: EntryIndex) {}
 
     /// Executions of an entry were thrown away before the one that is committed now.
     fn note_thrown_away(&self, _entry: EntryIndex) {}

@@ -204,12 +204,7 @@ impl Vm for Programs {
     }
 
     /// Hints that have nothing to do with what the entries do: they must not matter.
-    fn follows(
-        &self,
-        entry: EntryIndex,
-        _first: EntryIndex,
-        is_executed: &dyn Fn(EntryIndex) -> bool,
-    ) -> Option<EntryIndex> {
+    fn follows(&self, entry: EntryIndex, is_executed: &dyn Fn(EntryIndex) -> bool) -> Option<EntryIndex> {
         let dice = dice(entry);
         let before = (entry.0 > 0 && dice.is_multiple_of(4)).then(|| EntryIndex(dice % entry.0));
         before.filter(|before| !is_executed(*before))

@@ -6,7 +6,7 @@ use crate::{
         append_vec::AppendVec,
         charge::Charge,
         entry::{Entry, Record, State},
-        ids::{EntryIndex, Incarnation, LocationId},
+        ids::{EntryIndex, Incarnation},
         marks::Touched,
         memory::{Landed, Memory, Read, Scan},
         retries::Retries,
@@ -250,12 +250,11 @@ impl<V: Vm> Core<V> {
 
     /// Whether a claimed entry waits for one that it follows. It is then claimed no more.
     fn must_follow(&self, (index, incarnation): Task) -> bool {
-        let first = EntryIndex(self.frontier());
         let is_executed = |before: EntryIndex| {
             let state = self.entries.get(before.0).status().0;
             matches!(state, State::Done | State::Committing | State::Committed)
         };
-        let Some(before) = self.vm.follows(index, first, &is_executed) else { return false };
+        let Some(before) = self.vm.follows(index, &is_executed) else { return false };
         self.wait_for(index, incarnation, before);
         true
     }
@@ -511,7 +510,7 @@ impl<V: Vm> Core<V> {
             && record.reads.iter().all(|read| {
                 let Some(observation) = &read.observation else { return true };
                 let holds = |value: &V::Value| V::holds(observation, value);
-                self.memory.holds(read.location, index, holds) || self.note_conflict(index, read.location)
+                self.memory.holds(read.location, index, holds)
             })
             && self.scans_hold(index, record)
     }
@@ -529,16 +528,7 @@ impl<V: Vm> Core<V> {
     pub(crate) fn may_stand(&self, index: EntryIndex, read: &Read<V>) -> bool {
         let Some(observation) = &read.observation else { return true };
         let may_hold = |value: &V::Value| V::may_come_to_hold(observation, value);
-        self.memory.holds(read.location, index, may_hold) || self.note_conflict(index, read.location)
-    }
-
-    /// Notes what an execution is thrown away for. Always false.
-    #[cold]
-    fn note_conflict(&self, index: EntryIndex, location: LocationId) -> bool {
-        if let Some(writer) = self.memory.writer_before(location, index) {
-            self.vm.note_conflict(index, writer);
-        }
-        false
+        self.memory.holds(read.location, index, may_hold)
     }
 
     fn scans_hold(&self, index: EntryIndex, record: &Record<V>) -> bool {
