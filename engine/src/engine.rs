@@ -50,7 +50,7 @@ impl Default for EngineConfig {
             memory_per_block_bytes_max: 1 << 30,
             look_ahead_entries_max: 1 << 10,
             active_threads_max: NonZeroUsize::new(cores()).unwrap_or(NonZeroUsize::MIN),
-            batch_gas_max: 300_000,
+            batch_gas_max: 150_000,
             batches_per_thread_min: 12,
             look_ahead_blocks_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
         }

@@ -19,7 +19,7 @@ use alloy_evm::eth::dao_fork;
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks};
 use alloy_primitives::{
     Address, Bloom, U256,
-    map::{AddressSet, IndexMap},
+    map::{AddressSet, HashSet, IndexMap},
 };
 use citius_state::ReadError;
 use revm::{
@@ -347,7 +347,11 @@ impl Vm for EvmStream {
     fn note_thrown_away(&self, entry: EntryIndex) {
         self.learn(|hints| {
             let functions = self.transactions_of(entry).filter_map(|tx| tx.outline().function());
-            functions.for_each(|function| hints.note_thrown_away(function));
+            // Of several calls of a function, it was hardly all that disturbed others.
+            functions
+                .collect::<HashSet<_>>()
+                .into_iter()
+                .for_each(|function| hints.note_thrown_away(function));
         });
     }
 
