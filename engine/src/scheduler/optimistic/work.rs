@@ -313,7 +313,6 @@ impl<V: Vm> Core<V> {
                 record.executions += 1;
                 record.execute_time += now - began;
                 drop(record);
-                self.caution.note_abort();
                 entry.make_ready(incarnation);
                 self.retry(index.0);
                 return None;
