@@ -41,3 +41,5 @@ pub use vm::{Change, Interrupt, Scanned, View, Vm};
 
 /// Locations whose table is worth keeping: a rare larger one would hold its memory for ever.
 const KEPT_LOCATIONS_MAX: u32 = 1 << 18;
+/// Entries whose lists are worth keeping: they are trimmed only when they are used again.
+const KEPT_ENTRIES_MAX: u32 = 1 << 12;

@@ -12,7 +12,7 @@ pub(super) struct Early {
     count: AtomicUsize,
     /// The latest ones begun, plus one. Of one that is missing here nobody is told when its reads change: the
     /// frontier finds out.
-    begun: [AtomicU32; 8],
+    begun: [AtomicU32; 32],
     begun_count: AtomicUsize,
 }
 

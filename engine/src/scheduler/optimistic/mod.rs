@@ -176,8 +176,9 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
         let Some(Self { core, kept, .. }) = Arc::into_inner(self) else { return };
         let Some(core) = Arc::into_inner(core) else { return };
         let (table, mut entries) = (core.memory.table, core.entries);
+        let is_small = table.len() <= super::KEPT_LOCATIONS_MAX && entries.len() <= super::KEPT_ENTRIES_MAX;
         entries.restart();
-        if table.len() <= super::KEPT_LOCATIONS_MAX {
+        if is_small {
             kept.tables.lock().push((table, entries));
         }
     }

@@ -169,7 +169,10 @@ impl<V: Vm> Core<V> {
                         let released = self.execute(local, task, &mut clock);
                         (self.advance(&mut clock), released)
                     })) {
-                        Ok((None, Some(released))) if !self.is_stopped() && !until() => {
+                        // What comes before it comes first.
+                        Ok((None, Some(released)))
+                            if !self.is_stopped() && !self.retries.has_below(released.0.0) && !until() =>
+                        {
                             next = Some(released);
                         }
                         Ok((task, released)) => {
