@@ -316,7 +316,15 @@ impl Vm for EvmStream {
         let prepared = self.block(segment);
         for (step, output) in (steps.start..).zip(outputs) {
             match output {
-                EvmOutput::Unreadable { step, error } => return Err(unreadable(prepared, step, error)),
+                EvmOutput::Unreadable { step: failed, error } => {
+                    // Before a step is executed it must have room; one that is behind had it.
+                    if let Step::Transaction(index) = prepared.steps[failed]
+                        && failed == step
+                    {
+                        ledger.check_gas(prepared, index)?;
+                    }
+                    return Err(unreadable(prepared, failed, error));
+                }
                 output => ledger.commit(self, prepared, step, output)?,
             }
         }

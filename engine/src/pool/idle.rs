@@ -12,21 +12,29 @@ use std::sync::{
 #[derive(Debug, Default)]
 pub(crate) struct Idle {
     count: AtomicUsize,
-    sleepers: Mutex<Vec<Arc<Unparker>>>,
+    sleepers: Mutex<Vec<Sleeper>>,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    worker: usize,
+    unparker: Arc<Unparker>,
 }
 
 /// A thread's own means of sleeping.
 #[derive(Debug)]
 pub(crate) struct Seat {
+    worker: usize,
     parker: Parker,
     unparker: Arc<Unparker>,
 }
 
 impl Seat {
-    pub(crate) fn new() -> Self {
+    /// The seat of a worker; the thread that asks for a result is worker 0.
+    pub(crate) fn new(worker: usize) -> Self {
         let parker = Parker::new();
         let unparker = Arc::new(parker.unparker().clone());
-        Self { parker, unparker }
+        Self { worker, parker, unparker }
     }
 
     /// Sleeps until woken.
@@ -53,13 +61,16 @@ impl Waker {
 impl Idle {
     /// Sleeps until woken, unless `has_work` says otherwise after the sleep was announced. May wake for nothing.
     pub(crate) fn sleep_unless(&self, seat: &Seat, has_work: impl FnOnce() -> bool) {
-        self.sleepers.lock().push(Arc::clone(&seat.unparker));
+        let sleeper = Sleeper { worker: seat.worker, unparker: Arc::clone(&seat.unparker) };
+        self.sleepers.lock().push(sleeper);
         self.count.fetch_add(1, Ordering::SeqCst);
         if !has_work() {
             seat.park();
         }
         let mut sleepers = self.sleepers.lock();
-        if let Some(place) = sleepers.iter().position(|sleeper| Arc::ptr_eq(sleeper, &seat.unparker)) {
+        if let Some(place) =
+            sleepers.iter().position(|sleeper| Arc::ptr_eq(&sleeper.unparker, &seat.unparker))
+        {
             sleepers.swap_remove(place);
             self.count.fetch_sub(1, Ordering::SeqCst);
         }
@@ -83,10 +94,14 @@ impl Idle {
         }
     }
 
+    /// The first worker of those that sleep: a plan gives the first ones cores of their own, and the caller's to none of
+    /// them.
     fn take_one(&self) -> Option<Arc<Unparker>> {
-        let sleeper = self.sleepers.lock().pop()?;
+        let mut sleepers = self.sleepers.lock();
+        let (place, _) = sleepers.iter().enumerate().min_by_key(|(_, sleeper)| sleeper.worker)?;
+        let sleeper = sleepers.swap_remove(place);
         self.count.fetch_sub(1, Ordering::SeqCst);
-        Some(sleeper)
+        Some(sleeper.unparker)
     }
 }
 
@@ -101,7 +116,7 @@ mod tests {
         let work = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let seat = Seat::new();
+                let seat = Seat::new(1);
                 while !work.load(Ordering::SeqCst) {
                     idle.sleep_unless(&seat, || work.load(Ordering::SeqCst));
                 }
@@ -114,5 +129,27 @@ mod tests {
         });
         assert_eq!(idle.count.load(Ordering::SeqCst), 0);
         assert!(idle.sleepers.lock().is_empty());
+    }
+
+    #[test]
+    fn the_first_worker_is_woken_first() {
+        let idle = Idle::default();
+        let (sender, woken) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            for worker in [2, 1, 3] {
+                let (idle, sender) = (&idle, sender.clone());
+                scope.spawn(move || {
+                    idle.sleep_unless(&Seat::new(worker), || false);
+                    sender.send(worker).unwrap();
+                });
+                while idle.sleepers.lock().iter().all(|sleeper| sleeper.worker != worker) {
+                    std::thread::yield_now();
+                }
+            }
+            for worker in [1, 2, 3] {
+                idle.wake_one();
+                assert_eq!(woken.recv(), Ok(worker));
+            }
+        });
     }
 }

@@ -119,7 +119,7 @@ impl WorkerPool {
                 .spawn(move || {
                     shared.place(slot.as_ref());
                     drop(started);
-                    shared.run();
+                    shared.run(worker);
                 })
                 .map_err(|source| PoolError::Spawn { worker, source })?;
             pool.threads.push(thread);
@@ -209,8 +209,8 @@ impl Shared {
         }
     }
 
-    fn run(&self) {
-        let seat = Seat::new();
+    fn run(&self, worker: usize) {
+        let seat = Seat::new(worker);
         let mut next = 0;
         while !self.closing.load(Ordering::SeqCst) {
             let count = self.jobs.lock().len();

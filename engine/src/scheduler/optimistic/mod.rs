@@ -132,7 +132,7 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
 
     fn drive(&self, until: &dyn Fn() -> bool) {
         let core = &self.core;
-        let seat = Seat::new();
+        let seat = Seat::new(0);
         *core.driver.waker.lock() = Some(seat.waker());
         let mut local = self.check_out();
         loop {
