@@ -13,7 +13,7 @@ use citius_engine::{
     scheduler::ScheduleFuzz,
 };
 use citius_state::{MemoryState, ReadError, StateKey, StateReader};
-use revm::{bytecode::opcode as op, primitives::hardfork::SpecId};
+use revm::{bytecode::opcode as op, context::TxEnv, primitives::hardfork::SpecId};
 use std::{collections::HashSet, sync::Arc};
 
 const WITNESS: Address = Address::repeat_byte(0x31);
@@ -207,6 +207,26 @@ fn a_block_hash_that_only_a_guess_reads_need_not_be_there() {
     let follow = Code::new().load(0).ops(&[op::BLOCKHASH]).store(9);
     let case = Case::new(SpecId::SHANGHAI).with_contract(SWITCH, 0, switch(follow));
     check_guess_is_harmless(case, StateKey::BlockHash(1));
+}
+
+#[test]
+fn a_transaction_without_room_is_refused_for_that_whatever_the_witness_lacks() {
+    let case = Case::new(SpecId::SHANGHAI).with(pay(ALICE, 0, STRANGER, 1));
+    // It would fit alone, not behind another.
+    let gas_limit = case.block.header.gas_limit;
+    let case = case.with(TxEnv { gas_limit, ..pay(BOB, 0, STRANGER, 1) });
+    let reader = || {
+        let missing = StateKey::Account(BOB);
+        Arc::new(Counting::without(case.state.clone(), missing)) as Arc<dyn StateReader>
+    };
+    let serial =
+        case.execute_with(&engine(&case, 1), reader(), &options(StrategyChoice::Serial)).unwrap_err();
+    let without_room =
+        matches!(serial, ExecutionError::Refused(BlockError::BlockGasExceeded { index: 1, .. }));
+    assert!(without_room, "{serial}");
+    for answer in parallel(&case, reader) {
+        assert_eq!(answer.unwrap_err(), serial);
+    }
 }
 
 #[test]
