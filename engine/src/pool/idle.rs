@@ -136,13 +136,13 @@ mod tests {
         let idle = Idle::default();
         let (sender, woken) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
-            for worker in [2, 1, 3] {
+            for (asleep, worker) in [2, 1, 3].into_iter().enumerate() {
                 let (idle, sender) = (&idle, sender.clone());
                 scope.spawn(move || {
                     idle.sleep_unless(&Seat::new(worker), || false);
                     sender.send(worker).unwrap();
                 });
-                while idle.sleepers.lock().iter().all(|sleeper| sleeper.worker != worker) {
+                while idle.count.load(Ordering::SeqCst) <= asleep {
                     std::thread::yield_now();
                 }
             }
