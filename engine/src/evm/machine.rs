@@ -348,8 +348,8 @@ impl Vm for EvmStream {
         self.early_entries(segment)
     }
 
-    fn follows(&self, entry: EntryIndex, is_executed: &dyn Fn(EntryIndex) -> bool) -> Option<EntryIndex> {
-        self.before(entry).filter(|before| !is_executed(*before))
+    fn follows(&self, entry: EntryIndex) -> Option<EntryIndex> {
+        self.before(entry)
     }
 
     fn note_thrown_away(&self, entry: EntryIndex) {

@@ -28,9 +28,7 @@ impl EvmObservation {
             _ => self.holds(value),
         }
     }
-}
 
-impl EvmObservation {
     /// What this tells of the value `start`, if it was made behind `writes` to that.
     /// `None` if the nonce was taken to be one that `writes` contradict.
     pub(crate) fn before<'a>(

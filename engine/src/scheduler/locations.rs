@@ -128,7 +128,7 @@ impl<V: Vm> LocationTable<V> {
         })
     }
 
-    /// The id of a key, and whether this call made it, in the share.
+    /// The id of a key, and whether this call made its location, in the share: then the caller accounts for it.
     pub(crate) fn intern(
         &self,
         key: &V::Key,

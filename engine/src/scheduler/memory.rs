@@ -118,16 +118,6 @@ impl<V: Vm> Memory<V> {
         self.charge(count * (size_of::<Location<V>>() + size_of::<Cell<V>>()))
     }
 
-    /// The id of a key, and whether its location is new: then the caller accounts for it.
-    pub(crate) fn intern(
-        &self,
-        key: &V::Key,
-        parent: Option<LocationId>,
-        share: &mut Share,
-    ) -> (LocationId, bool) {
-        self.table.intern(key, parent, share)
-    }
-
     /// Locations that were accounted for so far.
     pub(crate) fn location_count(&self) -> usize {
         self.location_count.load(Ordering::Relaxed)
@@ -193,7 +183,7 @@ impl<V: Vm> Memory<V> {
     ) -> Result<Scanned<V>, Interrupt<V>> {
         let mut share = Share::default();
         for key in vm.base_range(range).map_err(Interrupt::Read)? {
-            let (_, is_new) = self.intern(&key, None, &mut share);
+            let (_, is_new) = self.table.intern(&key, None, &mut share);
             self.charge_locations(usize::from(is_new))?;
         }
         let mut found: Vec<_> =

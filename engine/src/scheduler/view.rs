@@ -152,7 +152,7 @@ impl<V: Vm> SpeculativeView<V> {
 
     fn intern(&mut self, key: &V::Key, parent: Option<LocationId>) -> (LocationId, bool) {
         let Some(core) = &self.core else { panic!("{DETACHED}") };
-        core.memory.intern(key, parent, &mut self.shares.locations)
+        core.memory.table.intern(key, parent, &mut self.shares.locations)
     }
 
     fn core(&self) -> &Core<V> {

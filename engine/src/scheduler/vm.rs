@@ -174,9 +174,8 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// An earlier entry that is not executed yet and whose writes this one is expected to need: it need not begin
-    /// before.
-    fn follows(&self, _entry: EntryIndex, _is_executed: &dyn Fn(EntryIndex) -> bool) -> Option<EntryIndex> {
+    /// An earlier entry whose writes this one is expected to need: it need not begin before that was executed.
+    fn follows(&self, _entry: EntryIndex) -> Option<EntryIndex> {
         None
     }
 

@@ -204,10 +204,9 @@ impl Vm for Programs {
     }
 
     /// Hints that have nothing to do with what the entries do: they must not matter.
-    fn follows(&self, entry: EntryIndex, is_executed: &dyn Fn(EntryIndex) -> bool) -> Option<EntryIndex> {
+    fn follows(&self, entry: EntryIndex) -> Option<EntryIndex> {
         let dice = dice(entry);
-        let before = (entry.0 > 0 && dice.is_multiple_of(4)).then(|| EntryIndex(dice % entry.0));
-        before.filter(|before| !is_executed(*before))
+        (entry.0 > 0 && dice.is_multiple_of(4)).then(|| EntryIndex(dice % entry.0))
     }
 
     fn early_entries_of(&self, segment: u32) -> Vec<(EntryIndex, EntryIndex)> {

@@ -38,7 +38,7 @@ impl Store {
     }
 
     fn locate(&self, key: Key, parent: Option<LocationId>) -> LocationId {
-        self.memory.intern(&key, parent, &mut Share::default()).0
+        self.memory.table.intern(&key, parent, &mut Share::default()).0
     }
 
     /// Reads as an execution does that is not final.

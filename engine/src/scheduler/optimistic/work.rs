@@ -253,11 +253,11 @@ impl<V: Vm> Core<V> {
 
     /// Whether a claimed entry waits for one that it follows. It is then claimed no more.
     fn must_follow(&self, (index, incarnation): Task) -> bool {
-        let is_executed = |before: EntryIndex| {
-            let state = self.entries.get(before.0).status().0;
-            matches!(state, State::Done | State::Committing | State::Committed)
-        };
-        let Some(before) = self.vm.follows(index, &is_executed) else { return false };
+        let Some(before) = self.vm.follows(index) else { return false };
+        let state = self.entries.get(before.0).status().0;
+        if matches!(state, State::Done | State::Committing | State::Committed) {
+            return false;
+        }
         self.wait_for(index, incarnation, before);
         true
     }
