@@ -4,9 +4,9 @@ use crate::{
     cancel::Limits,
     chain::ChainSpec,
     evm::{Batching, EvmStream},
-    policy::{Decision, decide},
+    policy::{Chosen, Decision, decide},
     pool::{Announcement, cores},
-    scheduler::{Optimistic, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
+    scheduler::{Optimistic, Partitioned, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
 };
 use citius_state::StateReader;
 use std::{num::NonZeroUsize, sync::Arc, time::Instant};
@@ -18,6 +18,7 @@ pub struct Engine {
     config: EngineConfig,
     pub(crate) serial: Serial<EvmStream>,
     optimistic: Optimistic<EvmStream>,
+    partitioned: Partitioned<EvmStream>,
 }
 
 /// Bounds of an engine.
@@ -93,7 +94,14 @@ impl Engine {
     #[must_use]
     pub fn new(chain: ChainSpec, pool: Arc<WorkerPool>, config: EngineConfig) -> Self {
         let chain = Arc::new(chain);
-        Self { chain, pool, config, serial: Serial::default(), optimistic: Optimistic::default() }
+        Self {
+            chain,
+            pool,
+            config,
+            serial: Serial::default(),
+            optimistic: Optimistic::default(),
+            partitioned: Partitioned::default(),
+        }
     }
 
     /// The chain's rules.
@@ -241,10 +249,10 @@ impl<'e> BlockStream<'e> {
         self.threads().min(self.engine.config.active_threads_max).get()
     }
 
-    /// How the blocks are divided into entries: serially there is nobody to share the work with.
+    /// How the blocks are divided into entries: only where these run ahead does it matter how many there are.
     fn batching(&self) -> Batching {
         match &self.decision {
-            Some(decision) if decision.optimistic => {
+            Some(decision) if decision.chosen == Chosen::Optimistic => {
                 let config = &self.engine.config;
                 Batching {
                     gas_max: config.batch_gas_max,
@@ -261,7 +269,7 @@ impl<'e> BlockStream<'e> {
         let active = self.active_threads();
         let decision = decide(self.options.strategy, first, active, !self.is_alone);
         let may_spin = active <= cores();
-        let is_shared = decision.optimistic && active > 1 && may_spin;
+        let is_shared = decision.chosen.is_parallel() && active > 1 && may_spin;
         let announcement = is_shared.then(|| engine.pool.announce());
         let gas: u64 =
             first.transactions.iter().map(|tx| tx.outline().gas_limit).fold(0, u64::saturating_add);
@@ -276,11 +284,12 @@ impl<'e> BlockStream<'e> {
             expected_locations: expected_locations(gas.min(first.header.gas_limit)),
         };
         let vm = Arc::clone(&self.vm);
-        self.run = Some(if decision.optimistic {
-            engine.optimistic.start(vm, settings)
-        } else {
-            engine.serial.start(vm, settings)
-        });
+        let strategy: &dyn Strategy<EvmStream> = match decision.chosen {
+            Chosen::Serial => &engine.serial,
+            Chosen::Optimistic => &engine.optimistic,
+            Chosen::Partitioned => &engine.partitioned,
+        };
+        self.run = Some(strategy.start(vm, settings));
         self.decision = Some(decision);
         announcement
     }
@@ -297,9 +306,9 @@ impl<'e> BlockStream<'e> {
         let metrics = run.metrics(segment);
         let threads = self.threads().get();
         BlockMetrics {
-            strategy: if decision.optimistic { "optimistic" } else { "serial" },
+            strategy: decision.chosen.name(),
             reason: decision.reason.clone(),
-            threads: if decision.optimistic { threads } else { 1 },
+            threads: if decision.chosen.is_parallel() { threads } else { 1 },
             executions: metrics.executions,
             aborts: metrics.aborts,
             validations: metrics.validations,

@@ -1,6 +1,6 @@
 //! Which strategy runs: what the caller named, or what a block looks like.
 
-use crate::{Block, Transaction};
+use crate::{Block, Transaction, block::Outline};
 use std::{fmt, str::FromStr};
 
 /// The strategy that a caller wants.
@@ -13,11 +13,14 @@ pub enum StrategyChoice {
     Serial,
     /// Ahead of the commit frontier on all workers.
     Optimistic,
+    /// The state divided among all workers, each of which makes the payments of its own accounts; what is no payment is
+    /// executed in its turn.
+    Partitioned,
 }
 
 /// A strategy's name is none of those known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("strategy is `{value}`: expected auto, serial or optimistic")]
+#[error("strategy is `{value}`: expected auto, serial, optimistic or partitioned")]
 pub struct UnknownStrategy {
     /// What was given.
     pub value: String,
@@ -31,6 +34,7 @@ impl FromStr for StrategyChoice {
             "auto" => Ok(Self::Auto),
             "serial" => Ok(Self::Serial),
             "optimistic" => Ok(Self::Optimistic),
+            "partitioned" => Ok(Self::Partitioned),
             other => Err(UnknownStrategy { value: other.into() }),
         }
     }
@@ -42,6 +46,7 @@ impl fmt::Display for StrategyChoice {
             Self::Auto => "auto",
             Self::Serial => "serial",
             Self::Optimistic => "optimistic",
+            Self::Partitioned => "partitioned",
         })
     }
 }
@@ -49,8 +54,31 @@ impl fmt::Display for StrategyChoice {
 /// What will run, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decision {
-    pub(crate) optimistic: bool,
+    pub(crate) chosen: Chosen,
     pub(crate) reason: String,
+}
+
+/// A strategy that blocks are executed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    Serial,
+    Optimistic,
+    Partitioned,
+}
+
+impl Chosen {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Serial => "serial",
+            Self::Optimistic => "optimistic",
+            Self::Partitioned => "partitioned",
+        }
+    }
+
+    /// Whether other threads than the caller's work, too.
+    pub(crate) fn is_parallel(self) -> bool {
+        self != Self::Serial
+    }
 }
 
 /// Gas beyond the 21,000 of every transaction that the calls of a block must allow before waking workers pays: limits
@@ -62,18 +90,22 @@ const CALLS_MIN: usize = 10;
 /// the recorded blocks those below ran at 0.65x to 0.95x of their serial speed on two threads, those above at 0.9x to
 /// 1.7x.
 const CALL_GAS_PER_TRANSACTION_MIN: u64 = 9_000;
-/// Threads from which even plain transfers are worth spreading (assumed, not measured).
-const TRANSFER_THREADS_MIN: usize = 4;
-/// Plain transfers that a block must have for that (assumed, not measured).
-const TRANSFERS_MIN: usize = 1_000;
+/// Payments that a block must have for dividing the accounts to pay, and their share of its transactions, in percent:
+/// whatever else there is interrupts them.
+const PAYMENTS_MIN: usize = 200;
+const PAYMENTS_PERCENT_MIN: usize = 90;
 
 /// Decides on a strategy. `ahead` tells that more blocks follow in the same stream.
 pub(crate) fn decide(choice: StrategyChoice, block: &Block, threads: usize, ahead: bool) -> Decision {
-    let serial = |reason: String| Decision { optimistic: false, reason };
-    let optimistic = |reason: String| Decision { optimistic: true, reason };
+    let decision = |chosen| move |reason: String| Decision { chosen, reason };
+    let serial = decision(Chosen::Serial);
+    let optimistic = decision(Chosen::Optimistic);
+    let partitioned = decision(Chosen::Partitioned);
+    let named = "named by the caller";
     match choice {
-        StrategyChoice::Serial => return serial("named by the caller".into()),
-        StrategyChoice::Optimistic => return optimistic("named by the caller".into()),
+        StrategyChoice::Serial => return serial(named.into()),
+        StrategyChoice::Optimistic => return optimistic(named.into()),
+        StrategyChoice::Partitioned => return partitioned(named.into()),
         StrategyChoice::Auto => {}
     }
     if threads < 2 {
@@ -93,8 +125,10 @@ pub(crate) fn decide(choice: StrategyChoice, block: &Block, threads: usize, ahea
     let calls = calls.count();
     let per_transaction = call_gas / count as u64;
     if per_transaction < CALL_GAS_PER_TRANSACTION_MIN {
-        if threads >= TRANSFER_THREADS_MIN && count >= TRANSFERS_MIN {
-            return optimistic(format!("{count} small transactions on {threads} threads"));
+        let pays = |tx: &&Outline| tx.data_bytes == 0 && tx.to.is_some();
+        let payments = block.transactions.iter().map(Transaction::outline).filter(pays).count();
+        if payments >= PAYMENTS_MIN && payments * 100 >= count * PAYMENTS_PERCENT_MIN {
+            return partitioned(format!("{payments} payments among {count} transactions"));
         }
         return serial(format!("{count} transactions of {per_transaction} gas beyond their base on average"));
     }
@@ -119,20 +153,33 @@ mod tests {
         Block { transactions: vec![transaction; count], ..Block::default() }
     }
 
-    fn is_optimistic(count: usize, gas_limit: u64, threads: usize) -> bool {
-        decide(StrategyChoice::Auto, &block(count, gas_limit), threads, false).optimistic
+    fn chosen(count: usize, gas_limit: u64, threads: usize) -> Chosen {
+        decide(StrategyChoice::Auto, &block(count, gas_limit), threads, false).chosen
+    }
+
+    fn payments(count: usize, calls: usize) -> Chosen {
+        let mut block = block(calls, 30_000);
+        let payment = Transaction::new(TxEnv { gas_limit: 90_000, ..TxEnv::default() }, B256::ZERO);
+        block.transactions.extend(vec![payment; count]);
+        decide(StrategyChoice::Auto, &block, 2, false).chosen
     }
 
     #[test]
     fn auto_spreads_calls_and_keeps_what_is_small() {
-        assert!(is_optimistic(100, 200_000, 2));
-        assert!(!is_optimistic(100, 200_000, 1), "one thread");
-        assert!(!is_optimistic(1, 30_000_000, 2), "one transaction");
-        assert!(!is_optimistic(20, 40_000, 2), "little gas");
-        assert!(!is_optimistic(9, 3_000_000, 2), "few calls");
-        assert!(!is_optimistic(10_000, 21_000, 2), "plain transfers on two threads");
-        assert!(!is_optimistic(600, 29_000, 2), "small calls on two threads");
-        assert!(is_optimistic(10_000, 21_000, 16), "plain transfers on many");
+        assert_eq!(chosen(100, 200_000, 2), Chosen::Optimistic);
+        assert_eq!(chosen(100, 200_000, 1), Chosen::Serial, "one thread");
+        assert_eq!(chosen(1, 30_000_000, 2), Chosen::Serial, "one transaction");
+        assert_eq!(chosen(20, 40_000, 2), Chosen::Serial, "little gas");
+        assert_eq!(chosen(9, 3_000_000, 2), Chosen::Serial, "few calls");
+        assert_eq!(chosen(600, 29_000, 2), Chosen::Serial, "small calls on two threads");
+    }
+
+    #[test]
+    fn auto_divides_accounts_where_there_is_little_but_payments() {
+        assert_eq!(payments(10_000, 0), Chosen::Partitioned);
+        assert_eq!(payments(1_000, 100), Chosen::Partitioned);
+        assert_eq!(payments(1_000, 200), Chosen::Serial, "interrupted too often");
+        assert_eq!(payments(100, 0), Chosen::Serial, "too few");
     }
 
     #[test]
@@ -140,8 +187,9 @@ mod tests {
         for count in [0, 1, 1_000] {
             for threads in [1, 2, 32] {
                 let decide = |choice| decide(choice, &block(count, 100_000), threads, false);
-                assert!(!decide(StrategyChoice::Serial).optimistic);
-                assert!(decide(StrategyChoice::Optimistic).optimistic);
+                assert_eq!(decide(StrategyChoice::Serial).chosen, Chosen::Serial);
+                assert_eq!(decide(StrategyChoice::Optimistic).chosen, Chosen::Optimistic);
+                assert_eq!(decide(StrategyChoice::Partitioned).chosen, Chosen::Partitioned);
                 assert!(!decide(StrategyChoice::Auto).reason.is_empty());
             }
         }
@@ -149,10 +197,16 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for choice in [StrategyChoice::Auto, StrategyChoice::Serial, StrategyChoice::Optimistic] {
+        let all = [
+            StrategyChoice::Auto,
+            StrategyChoice::Serial,
+            StrategyChoice::Optimistic,
+            StrategyChoice::Partitioned,
+        ];
+        for choice in all {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         let error = "fast".parse::<StrategyChoice>().unwrap_err();
-        assert_eq!(error.to_string(), "strategy is `fast`: expected auto, serial or optimistic");
+        assert_eq!(error.to_string(), "strategy is `fast`: expected auto, serial, optimistic or partitioned");
     }
 }

@@ -77,6 +77,7 @@ impl<P: Program> Vm for Counters<P> {
     type Refusal = Infallible;
     /// The numbers that were written.
     type Ledger = Vec<(u32, u64)>;
+    type Plan = Infallible;
     type Local<W: View<Self>> = W;
 
     fn base_value(

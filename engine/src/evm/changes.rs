@@ -73,6 +73,16 @@ impl Changes {
         }
     }
 
+    /// Adds what was noted apart, of other accounts and slots.
+    pub(super) fn append(&mut self, other: Self) {
+        let Self { mut accounts, mut locations, mut slots, codes } = other;
+        let first = self.accounts.len() as u32;
+        self.accounts.append(&mut accounts);
+        self.locations.append(&mut locations);
+        self.slots.append(&mut slots);
+        self.codes.extend(codes.into_iter().map(|(number, code)| (first + number, code)));
+    }
+
     /// All changes, the slots with their accounts.
     pub(super) fn into_set(mut self, lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue)) -> ChangeSet {
         let codes = self.take_codes();

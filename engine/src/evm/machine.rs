@@ -7,6 +7,7 @@ use super::{
     precompiles::EvmPrecompiles,
     steps::{self, PreparedBlock, Step, SystemCall},
     stream::EvmStream,
+    transfer::Payment,
     value::{AccountValue, AccountWrite, End, EvmKey, EvmValue, EvmWrite, RareWrite, apply_fee},
     writes,
 };
@@ -95,6 +96,7 @@ impl Vm for EvmStream {
     type ReadError = ReadError;
     type Refusal = BlockError;
     type Ledger = Ledger;
+    type Plan = Payment;
     type Local<W: View<Self>> = EvmLocal<W>;
 
     fn base_value(
@@ -296,6 +298,17 @@ impl Vm for EvmStream {
         Ok(outputs)
     }
 
+    fn plan<W: View<Self>>(&self, local: &mut EvmLocal<W>, entry: EntryIndex) -> Option<Payment> {
+        let (segment, steps) = self.locate(entry);
+        let prepared = self.block(segment);
+        let Step::Transaction(index) = prepared.steps[steps.start] else { return None };
+        debug_assert!(steps.len() == 1, "transactions share an entry only where they run ahead");
+        local.enter(segment, prepared);
+        let tx = &prepared.block.transactions[index].env;
+        local.evm.ctx.tx = Arc::clone(tx);
+        Self::payment(local, tx)
+    }
+
     fn ledger(&self) -> Ledger {
         Ledger::default()
     }
@@ -381,6 +394,10 @@ impl Vm for EvmStream {
 
     fn note_again(&self, ledger: &mut Ledger, number: u32, after: &EvmValue, resets_children: bool) {
         ledger.changes.note_again(number, after, resets_children);
+    }
+
+    fn add_notes(&self, ledger: &mut Ledger, notes: Ledger) {
+        ledger.changes.append(notes.changes);
     }
 
     fn seal(&self, ledger: &mut Ledger, segment: u32, lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue)) {

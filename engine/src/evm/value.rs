@@ -67,6 +67,14 @@ impl PartialEq for EvmValue {
 }
 
 impl EvmValue {
+    /// The account without its code; a slot's value is none.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        match self {
+            Self::Account(account) => account.as_ref().map(|value| &value.account),
+            Self::Slot(_) => None,
+        }
+    }
+
     /// The account; a slot's value is none.
     pub(crate) fn into_account(self) -> Option<AccountValue> {
         match self {

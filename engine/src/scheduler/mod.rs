@@ -1,8 +1,9 @@
 //! The scheduler: runs the entries of a stream in parallel so that the result equals running them in order.
 //!
-//! It knows a [`Vm`]'s locations and values, not its opcodes. Two strategies stand behind the one trait
+//! It knows a [`Vm`]'s locations and values, not its opcodes. Three strategies stand behind the one trait
 //! [`Strategy`]: [`Serial`] runs entry after entry on the calling thread, [`Optimistic`] runs ahead of the commit
-//! frontier on all workers.
+//! frontier on all workers, [`Partitioned`] divides the locations among the workers where entries say beforehand what
+//! they write (see [`Plan`]).
 //!
 //! How optimism stays exact: an execution records what it learnt of every value it read (an *observation*). The
 //! frontier commits entries in order; at an entry's turn all that stands before it is committed, so checking its
@@ -23,6 +24,8 @@ mod models;
 mod once;
 mod optimistic;
 mod own;
+mod partitioned;
+mod plan;
 mod retries;
 mod serial;
 mod strategy;
@@ -34,6 +37,8 @@ pub(crate) use append_vec::AppendVec;
 pub use fuzz::ScheduleFuzz;
 pub use ids::{EntryIndex, Incarnation, LocationId, ReadId};
 pub use optimistic::Optimistic;
+pub use partitioned::Partitioned;
+pub use plan::Plan;
 pub use serial::Serial;
 pub use strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy};
 pub use trace::{Needs, Tracer};

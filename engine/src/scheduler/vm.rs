@@ -1,4 +1,7 @@
-use super::ids::{EntryIndex, LocationId, ReadId};
+use super::{
+    ids::{EntryIndex, LocationId, ReadId},
+    plan::Plan,
+};
 use std::{fmt, hash::Hash, sync::Arc};
 
 /// A machine whose entries the scheduler runs in parallel as if in order.
@@ -28,6 +31,8 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     type Refusal: Clone + fmt::Debug + Send + Sync;
     /// What accumulates in commit order (receipts, gas, ...).
     type Ledger: Send;
+    /// What is known beforehand of an entry; `Infallible` for machines of which nothing is.
+    type Plan: Plan<Self>;
     /// What one worker keeps between executions (an EVM and its buffers).
     type Local<W: View<Self>>: Send;
 
@@ -137,6 +142,11 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         entry: EntryIndex,
     ) -> Result<Self::Output, Interrupt<Self>>;
 
+    /// What an entry is going to write, if that can be told without looking at the state; see [`Plan`].
+    fn plan<W: View<Self>>(&self, _local: &mut Self::Local<W>, _entry: EntryIndex) -> Option<Self::Plan> {
+        None
+    }
+
     /// A fresh ledger.
     fn ledger(&self) -> Self::Ledger;
 
@@ -200,6 +210,10 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// Notes that a location changed once more in the same segment.
     fn note_again(&self, ledger: &mut Self::Ledger, number: u32, after: &Self::Value, resets_children: bool);
+
+    /// Adds to a ledger what was noted of other locations, in the same segment, in a ledger that holds nothing else.
+    /// Asked only where entries are planned.
+    fn add_notes(&self, _ledger: &mut Self::Ledger, _notes: Self::Ledger) {}
 
     /// Ends a segment whose entries are all committed, and whose changes are noted. `lookup` gives key and committed
     /// value of any location that was read or written: of a child it may be another than was noted last, if its parent

@@ -1,6 +1,6 @@
 //! A tiny machine of its own: programs over keys with scans, relative writes and resets.
 
-use citius_engine::scheduler::{Change, EntryIndex, Interrupt, LocationId, View, Vm};
+use citius_engine::scheduler::{Change, EntryIndex, Interrupt, LocationId, Plan, View, Vm};
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
@@ -90,6 +90,7 @@ impl Vm for Programs {
     type ReadError = String;
     type Refusal = String;
     type Ledger = Ledger;
+    type Plan = Planned;
     type Local<W: View<Self>> = Local<W>;
 
     fn base_value(
@@ -177,6 +178,11 @@ impl Vm for Programs {
         Ok(Ok(acc))
     }
 
+    fn plan<W: View<Self>>(&self, _local: &mut Local<W>, entry: EntryIndex) -> Option<Planned> {
+        let ops = &self.entries[entry.0 as usize];
+        ops.iter().all(Planned::knows).then(|| Planned { entry, ops: ops.clone() })
+    }
+
     fn ledger(&self) -> Ledger {
         Ledger::default()
     }
@@ -234,6 +240,11 @@ impl Vm for Programs {
         ledger.changes[number as usize].3 = *after;
     }
 
+    fn add_notes(&self, ledger: &mut Ledger, notes: Ledger) {
+        assert!(notes.outputs.is_empty());
+        ledger.changes.extend(notes.changes);
+    }
+
     fn seal(&self, ledger: &mut Ledger, _segment: u32, lookup: &dyn Fn(LocationId) -> (Key, Option<i64>)) {
         let Ledger { outputs, changes } = std::mem::take(ledger);
         let settled = |(location, key, before, after)| {
@@ -246,6 +257,54 @@ impl Vm for Programs {
         let mut changes: Vec<_> = changes.filter(|(_, before, after)| before != after).collect();
         changes.sort();
         self.sealed.lock().unwrap().push(Sealed { outputs, changes });
+    }
+}
+
+/// A program that only adds and spends, and is expected to have what it spends.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    entry: EntryIndex,
+    ops: Vec<Op>,
+}
+
+/// Values from which on a location is not for plans.
+const UNSUITED_MIN: i64 = 45;
+
+impl Planned {
+    fn knows(op: &Op) -> bool {
+        matches!(op, Op::Add(Key::Plain(_) | Key::Group(_), _) | Op::Spend(Key::Plain(_) | Key::Group(_), _))
+    }
+}
+
+impl Plan<Programs> for Planned {
+    fn parts(&self) -> u32 {
+        self.ops.len() as u32
+    }
+
+    fn key(&self, part: u32) -> Key {
+        match self.ops[part as usize] {
+            Op::Add(key, _) | Op::Spend(key, _) => key,
+            _ => unreachable!("a plan has no others"),
+        }
+    }
+
+    fn suits(&self, _part: u32, value: &Option<i64>) -> bool {
+        value.is_none_or(|value| value < UNSUITED_MIN)
+    }
+
+    fn act(&self, part: u32, value: &mut Option<i64>) -> bool {
+        let now = value.unwrap_or(0);
+        match self.ops[part as usize] {
+            Op::Add(_, amount) => *value = Some(now.wrapping_add(amount)),
+            Op::Spend(_, amount) if now >= amount => *value = Some(now - amount),
+            _ => return false,
+        }
+        true
+    }
+
+    fn output(&self) -> Result<i64, i64> {
+        let spends = self.ops.iter().filter(|op| matches!(op, Op::Spend(..)));
+        Ok(spends.fold(i64::from(self.entry.0), |acc, _| acc.wrapping_mul(31).wrapping_add(1)))
     }
 }
 

@@ -6,11 +6,14 @@ mod machine;
 
 use citius_engine::{
     WorkerPool,
-    scheduler::{Optimistic, RunSettings, ScheduleFuzz, Serial, Stop, Strategy, Tracer},
+    scheduler::{Optimistic, Partitioned, RunSettings, ScheduleFuzz, Serial, Stop, Strategy, Tracer},
 };
 use fuzz::{Rates, SeededFuzz, cases, first_seed, hash};
 use machine::{Key, Op, Programs, Sealed};
-use rand::{Rng, SeedableRng, seq::IndexedRandom};
+use rand::{
+    Rng, SeedableRng,
+    seq::{IndexedRandom, SliceRandom},
+};
 use rand_chacha::ChaCha8Rng;
 use std::{
     collections::BTreeSet,
@@ -26,6 +29,16 @@ fn run(
     pool: &Arc<WorkerPool>,
     fuzz: Option<Arc<dyn ScheduleFuzz>>,
 ) -> Result {
+    run_counted(programs, strategy, pool, fuzz).0
+}
+
+/// The result, and how many executions were thrown away.
+fn run_counted(
+    programs: &Programs,
+    strategy: &dyn Strategy<Programs>,
+    pool: &Arc<WorkerPool>,
+    fuzz: Option<Arc<dyn ScheduleFuzz>>,
+) -> (Result, u64) {
     let vm = Arc::new(Programs {
         base: programs.base.clone(),
         entries: programs.entries.clone(),
@@ -46,9 +59,10 @@ fn run(
         Some(Stop::Refused { segment, refusal }) => Some((segment, refusal)),
         Some(other) => panic!("{other:?}"),
     };
+    let aborts = (0..programs.bounds.len() as u32 - 1).map(|segment| run.metrics(segment).aborts).sum();
     run.close();
     let sealed = vm.sealed.lock().unwrap().clone();
-    (sealed, stop)
+    ((sealed, stop), aborts)
 }
 
 fn key(rng: &mut ChaCha8Rng) -> Key {
@@ -127,6 +141,63 @@ fn programs_with_scans_equal_their_serial_run() {
         }
     }
     assert!(refused > 0 && in_order > 0, "the generator makes both: {refused} refused, {in_order} whole");
+}
+
+/// Mostly programs that only add and spend.
+fn planned_programs(seed: u64) -> Programs {
+    let mut programs = programs(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(!seed);
+    let spends = rng.random_bool(0.5);
+    let most = rng.random_range(2..120);
+    for bounds in 1..programs.bounds.len() {
+        let more = rng.random_range(0..most);
+        let at = programs.bounds[bounds] as usize;
+        let planned = (0..more).map(|_| planned_program(&mut rng, spends)).collect::<Vec<_>>();
+        programs.entries.splice(at..at, planned);
+        programs.bounds[bounds..].iter_mut().for_each(|bound| *bound += more);
+    }
+    // So that those to be executed in their turn stand anywhere.
+    for bounds in programs.bounds.windows(2) {
+        programs.entries[bounds[0] as usize..bounds[1] as usize].shuffle(&mut rng);
+    }
+    programs
+}
+
+fn planned_program(rng: &mut ChaCha8Rng, spends: bool) -> Vec<Op> {
+    let ops = (0..rng.random_range(0..4)).map(|_| {
+        let key = match rng.random_range(0..10) {
+            0..9 => Key::Plain(rng.random_range(0..40)),
+            _ => Key::Group(rng.random_range(0..2)),
+        };
+        if spends && rng.random_bool(0.1) { Op::Spend(key, 1) } else { Op::Add(key, rng.random_range(1..4)) }
+    });
+    ops.collect()
+}
+
+#[test]
+fn planned_programs_equal_their_serial_run() {
+    let serial = Serial::default();
+    let pools: Vec<_> =
+        [1, 2, 3, 8].map(|size| WorkerPool::unpinned(NonZeroUsize::new(size).unwrap()).unwrap()).into();
+    let partitioned = Partitioned::default();
+    let (mut as_planned, mut otherwise) = (0, 0);
+    for seed in first_seed()..first_seed() + cases(400, 20_000) {
+        let programs = planned_programs(seed);
+        let expected = run(&programs, &serial, &pools[0], None);
+        for pool in &pools {
+            let (got, aborts) = run_counted(&programs, &partitioned, pool, None);
+            assert_eq!(
+                got,
+                expected,
+                "{} threads; replay with CITIUS_SEED={seed} CITIUS_CASES=1 cargo nextest run -p \
+                 citius-engine --test key_value\n{programs:#?}",
+                pool.size()
+            );
+            as_planned += u64::from(aborts == 0);
+            otherwise += u64::from(aborts > 0);
+        }
+    }
+    assert!(as_planned > 0 && otherwise > 0, "{as_planned} runs went as planned, {otherwise} did not");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) struct MeasureArgs {
     #[arg(long, value_name = "N", value_parser = whole_number::<usize, 1, THREADS_MAX>)]
     pub(super) threads: Option<usize>,
 
-    /// How blocks are executed: auto, serial or optimistic
+    /// How blocks are executed: auto, serial, optimistic or partitioned
     #[arg(long, value_name = "STRATEGY", default_value = "auto")]
     pub(super) strategy: StrategyChoice,
 

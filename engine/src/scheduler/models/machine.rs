@@ -70,6 +70,7 @@ impl Vm for Programs {
     type ReadError = Infallible;
     type Refusal = Infallible;
     type Ledger = Ledger;
+    type Plan = Infallible;
     type Local<W: View<Self>> = W;
 
     fn base_value(

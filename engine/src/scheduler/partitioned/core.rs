@@ -1,0 +1,369 @@
+use super::{
+    Kept,
+    phases::{Phase, Phases},
+    planned::{Chunk, Planned},
+    shards::{Item, SHARDS, Shards},
+    turn::TurnView,
+};
+use crate::{
+    CancelReason,
+    cancel::DEADLINE_INTERVAL,
+    scheduler::{
+        ids::{EntryIndex, LocationId},
+        plan::Plan,
+        strategy::{RunSettings, Stop, panic_message},
+        vm::{Interrupt, Vm},
+    },
+};
+use crossbeam::utils::CachePadded;
+use parking_lot::Mutex;
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// What all threads of a run share.
+pub(super) struct Core<V: Vm> {
+    pub(super) vm: Arc<V>,
+    pub(super) settings: RunSettings,
+    pub(super) shards: Shards<V>,
+    pub(super) phases: Phases,
+    kept: Arc<Kept<V>>,
+    /// The segment at hand.
+    planned: Mutex<Option<Arc<Planned<V>>>>,
+    /// One past the last entry whose parts are to be made.
+    until: AtomicU32,
+    trouble: Mutex<Option<Trouble<V>>>,
+    /// What the shards noted of the segment at hand.
+    notes: Mutex<Vec<V::Ledger>>,
+    used_bytes: CachePadded<AtomicUsize>,
+    limit_bytes: AtomicUsize,
+    /// Thread time spent in tasks of the segment at hand.
+    task_ns: AtomicU64,
+    /// Pool workers inside.
+    helpers: AtomicUsize,
+    is_closing: AtomicBool,
+}
+
+/// Why a segment does not go as planned.
+pub(super) enum Trouble<V: Vm> {
+    /// A part can not be made, or what stands at its location can not be read: entries have to be executed one after
+    /// another to tell what comes of it.
+    Surprise,
+    Interrupt(Interrupt<V>),
+    Panicked(String),
+}
+
+/// How long a worker waits for the next phase before it leaves: about as long as it would take to come again.
+const SPIN_MAX: Duration = Duration::from_micros(40);
+
+/// Fewer entries than these have their parts made by the caller alone: telling others takes longer.
+const SHARED_MIN: usize = 32;
+
+impl<V: Vm> Core<V> {
+    pub(super) fn new(vm: Arc<V>, settings: RunSettings, shards: Shards<V>, kept: Arc<Kept<V>>) -> Self {
+        Self {
+            vm,
+            settings,
+            shards,
+            phases: Phases::new(),
+            kept,
+            planned: Mutex::default(),
+            until: AtomicU32::new(0),
+            trouble: Mutex::new(None),
+            notes: Mutex::default(),
+            used_bytes: CachePadded::default(),
+            limit_bytes: AtomicUsize::new(0),
+            task_ns: AtomicU64::new(0),
+            helpers: AtomicUsize::new(0),
+            is_closing: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn add_budget(&self, bytes: usize) {
+        let add = |limit: usize| Some(limit.saturating_add(bytes));
+        let _ = self.limit_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// Begins a segment.
+    pub(super) fn begin(&self, planned: Arc<Planned<V>>) {
+        self.notes.lock().clear();
+        self.task_ns.store(0, Ordering::Relaxed);
+        *self.planned.lock() = Some(planned);
+    }
+
+    /// Lets everybody who comes work at a phase of the segment at hand, works too, and ends when all is done.
+    ///
+    /// # Errors
+    ///
+    /// The first trouble that any of the tasks met.
+    pub(super) fn run_phase(&self, phase: Phase, tasks: u32) -> Result<(), Trouble<V>> {
+        self.open(phase, tasks);
+        self.end_phase()
+    }
+
+    pub(super) fn open(&self, phase: Phase, tasks: u32) {
+        self.phases.open(phase, tasks);
+        let inside = self.helpers.load(Ordering::SeqCst) + 1;
+        for _ in inside..self.settings.threads.min(tasks as usize) {
+            self.settings.pool.idle().wake_one();
+        }
+    }
+
+    pub(super) fn end_phase(&self) -> Result<(), Trouble<V>> {
+        self.take_tasks();
+        self.phases.wait();
+        self.trouble.lock().take().map_or(Ok(()), Err)
+    }
+
+    /// Makes the parts of some entries. Meanwhile the caller does what it has to do alone.
+    pub(super) fn apply<T>(
+        &self,
+        planned: &Planned<V>,
+        entries: Range<u32>,
+        alone: impl FnOnce() -> T,
+    ) -> Result<T, Trouble<V>> {
+        self.until.store(entries.end, Ordering::SeqCst);
+        if entries.len() >= SHARED_MIN {
+            self.open(Phase::Apply, SHARDS as u32);
+            let result = alone();
+            return self.end_phase().map(|()| result);
+        }
+        if !entries.is_empty() {
+            (0..SHARDS).try_for_each(|shard| self.make_parts(planned, shard))?;
+        }
+        Ok(alone())
+    }
+
+    /// What the shards noted.
+    pub(super) fn take_notes(&self) -> Vec<V::Ledger> {
+        std::mem::take(&mut self.notes.lock())
+    }
+
+    /// Thread time spent in tasks since the segment began.
+    pub(super) fn task_time(&self) -> Duration {
+        Duration::from_nanos(self.task_ns.load(Ordering::Relaxed))
+    }
+
+    /// Works as a pool worker as long as phases follow each other. Returns whether anything was done.
+    pub(super) fn help(&self) -> bool {
+        if !self.wants_help() {
+            return false;
+        }
+        if self.helpers.fetch_add(1, Ordering::SeqCst) + 1 >= self.settings.threads {
+            self.helpers.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
+        let mut worked = false;
+        loop {
+            worked |= self.take_tasks();
+            let began = Instant::now();
+            let goes_on = || !self.is_closing.load(Ordering::SeqCst) && self.settings.may_spin;
+            while goes_on() && !self.phases.is_open() && began.elapsed() < SPIN_MAX {
+                std::hint::spin_loop();
+            }
+            if !goes_on() || !self.phases.is_open() {
+                break;
+            }
+        }
+        self.helpers.fetch_sub(1, Ordering::SeqCst);
+        worked
+    }
+
+    /// Whether a pool worker that comes now finds something to do.
+    pub(super) fn wants_help(&self) -> bool {
+        self.phases.is_open() && self.helpers.load(Ordering::SeqCst) + 1 < self.settings.threads
+    }
+
+    /// Sends all workers away.
+    pub(super) fn dismiss(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+    }
+
+    fn take_tasks(&self) -> bool {
+        let mut worked = false;
+        while let Some((phase, task)) = self.phases.take() {
+            self.perform(phase, task);
+            self.phases.finish();
+            worked = true;
+        }
+        worked
+    }
+
+    fn perform(&self, phase: Phase, task: u32) {
+        let began = Instant::now();
+        let Some(planned) = self.planned.lock().clone() else { unreachable!("a phase is of a segment") };
+        let work = || match phase {
+            Phase::Plan => self.plan(&planned, task),
+            Phase::Resolve => self.resolve(&planned, planned.shard_of(task)),
+            Phase::Apply => self.make_parts(&planned, planned.shard_of(task)),
+            Phase::Seal => {
+                self.note_changes(planned.shard_of(task));
+                Ok(())
+            }
+        };
+        let trouble = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(())) => None,
+            Ok(Err(trouble)) => Some(trouble),
+            Err(payload) => Some(Trouble::Panicked(panic_message(&*payload))),
+        };
+        if let Some(trouble) = trouble {
+            self.trouble.lock().get_or_insert(trouble);
+        }
+        let ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.task_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// Plans a chunk of entries.
+    fn plan(&self, planned: &Planned<V>, number: u32) -> Result<(), Trouble<V>> {
+        self.stop_if_cancelled()?;
+        let mut local = self.kept.check_out(&self.vm);
+        let entries = planned.entries_of(number);
+        let mut chunk = Chunk::with_capacity(entries.len());
+        for entry in entries {
+            chunk.push(entry, self.vm.plan(&mut local, EntryIndex(entry)), &self.shards);
+        }
+        self.kept.check_in(local);
+        let charged = self.charge(chunk.bytes());
+        planned.set_chunk(number, chunk);
+        charged.map_err(Trouble::Interrupt)
+    }
+
+    /// Finds the locations of a shard's parts, and reads what stands there.
+    fn resolve(&self, planned: &Planned<V>, number: usize) -> Result<(), Trouble<V>> {
+        let mut shard = self.shards.shard(number);
+        let known = shard.len();
+        let mut last: Option<(V::Key, u32)> = None;
+        for (count, (entry, part, plan)) in (0..).zip(planned.parts(number)) {
+            self.stop_now_and_then(count)?;
+            let key = plan.key(part);
+            let place = match &last {
+                Some((same, place)) if *same == key => *place,
+                _ => self.shards.locate_in(&mut shard, key.clone()),
+            };
+            last = Some((key, place));
+            let value = shard.value(&self.vm, place, &|| self.settings.limits.exceeded().is_some());
+            match value {
+                Ok(value) if plan.suits(part, value) => {}
+                Ok(_) => planned.except(entry),
+                Err(Interrupt::Read(_)) => return Err(Trouble::Surprise),
+                Err(interrupt) => return Err(Trouble::Interrupt(interrupt)),
+            }
+            shard.items.push(Item { entry, part, place });
+        }
+        let locations = (shard.len() - known) * Shards::<V>::BYTES_PER_LOCATION;
+        self.charge(locations + size_of_val(&*shard.items)).map_err(Trouble::Interrupt)
+    }
+
+    /// Makes a shard's parts, of all entries that are behind no other that is executed in its turn.
+    fn make_parts(&self, planned: &Planned<V>, number: usize) -> Result<(), Trouble<V>> {
+        let until = self.until.load(Ordering::SeqCst);
+        let mut shard = self.shards.shard(number);
+        let mut count = 0;
+        while let Some(Item { entry, part, place }) = shard.items.get(shard.next).copied()
+            && entry < until
+        {
+            shard.next += 1;
+            count += 1;
+            self.stop_now_and_then(count)?;
+            if let Some(plan) = planned.plan(entry)
+                && !shard.change(place, (planned.segment, entry), |value| plan.act(part, value))
+            {
+                return Err(Trouble::Surprise);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_changes(&self, number: usize) {
+        let mut ledger = self.vm.ledger();
+        self.shards.shard(number).note_changes(&self.vm, number, &mut ledger);
+        self.notes.lock().push(ledger);
+    }
+
+    /// The location of a key. Called while no phase is open.
+    pub(super) fn locate(&self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {
+        let (id, is_new) = self.shards.locate(key, parent);
+        if is_new {
+            self.charge(Shards::<V>::BYTES_PER_LOCATION)?;
+        }
+        Ok(id)
+    }
+
+    /// The current value of a location. Called while no phase is open.
+    pub(super) fn value(&self, id: LocationId) -> Result<V::Value, Interrupt<V>> {
+        let (mut shard, place) = self.shards.find(id);
+        let location = shard.at(place);
+        let (key, parent) = (location.key.clone(), location.parent);
+        if parent.is_none()
+            && let Some(value) = &location.value
+        {
+            return Ok(value.clone());
+        }
+        drop(shard);
+        let reset_by = self.shards.reset_by_parent_of(id);
+        let parent = parent.map(|parent| {
+            let (mut shard, place) = self.shards.find(parent);
+            shard.at(place).key.clone()
+        });
+        let (mut shard, place) = self.shards.find(id);
+        let location = shard.at(place);
+        if location.written_by < reset_by {
+            return Ok(V::value_after_reset(&key));
+        }
+        if let Some(value) = &location.value {
+            return Ok(value.clone());
+        }
+        let limits = &self.settings.limits;
+        let value = self.vm.base_value(&key, parent.as_ref(), &|| limits.exceeded().is_some())?;
+        location.value = Some(value.clone());
+        Ok(value)
+    }
+
+    /// Makes the writes of an entry that was executed in its turn.
+    pub(super) fn apply_writes(&self, segment: u32, view: &mut TurnView<V>) -> Result<(), Interrupt<V>> {
+        let entry = view.entry.0;
+        for (id, write) in view.writes.drain(..).chain(view.late_writes.drain(..)) {
+            self.value(id)?;
+            let reset_by = self.shards.reset_by_parent_of(id);
+            let (mut shard, place) = self.shards.find(id);
+            shard.write(place as u32, (segment, entry), reset_by, &write);
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop_of(&self, interrupt: &Interrupt<V>) -> Stop<V> {
+        match interrupt {
+            Interrupt::MemoryLimit => {
+                Stop::MemoryLimit { limit_bytes: self.limit_bytes.load(Ordering::Relaxed) }
+            }
+            Interrupt::Cancelled => {
+                Stop::Cancelled(self.settings.limits.exceeded().unwrap_or(CancelReason::Token))
+            }
+            Interrupt::Blocked(_) | Interrupt::Stale | Interrupt::Read(_) | Interrupt::Panicked { .. } => {
+                panic!("an execution in its turn is never interrupted by {interrupt:?}")
+            }
+        }
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), Interrupt<V>> {
+        let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if used > self.limit_bytes.load(Ordering::Relaxed) { Err(Interrupt::MemoryLimit) } else { Ok(()) }
+    }
+
+    fn stop_now_and_then(&self, count: u32) -> Result<(), Trouble<V>> {
+        if count % DEADLINE_INTERVAL == DEADLINE_INTERVAL - 1 { self.stop_if_cancelled() } else { Ok(()) }
+    }
+
+    fn stop_if_cancelled(&self) -> Result<(), Trouble<V>> {
+        match self.settings.limits.exceeded() {
+            Some(_) => Err(Trouble::Interrupt(Interrupt::Cancelled)),
+            None => Ok(()),
+        }
+    }
+}
