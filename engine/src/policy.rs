@@ -92,7 +92,7 @@ const CALLS_MIN: usize = 10;
 const CALL_GAS_PER_TRANSACTION_MIN: u64 = 9_000;
 /// Payments that a block must have for dividing the accounts to pay, and their share of its transactions, in percent:
 /// whatever else there is interrupts them.
-const PAYMENTS_MIN: usize = 200;
+const PAYMENTS_MIN: usize = 300;
 const PAYMENTS_PERCENT_MIN: usize = 90;
 
 /// Decides on a strategy. `ahead` tells that more blocks follow in the same stream.

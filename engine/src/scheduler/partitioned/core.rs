@@ -187,19 +187,26 @@ impl<V: Vm> Core<V> {
 
     fn take_tasks(&self) -> bool {
         let mut worked = false;
+        let mut planner = None;
         while let Some((phase, task)) = self.phases.take() {
-            self.perform(phase, task);
+            self.perform(phase, task, &mut planner);
             self.phases.finish();
             worked = true;
+        }
+        if let Some(local) = planner {
+            self.kept.check_in(local);
         }
         worked
     }
 
-    fn perform(&self, phase: Phase, task: u32) {
+    fn perform(&self, phase: Phase, task: u32, planner: &mut Option<V::Local<TurnView<V>>>) {
         let began = Instant::now();
         let Some(planned) = self.planned.lock().clone() else { unreachable!("a phase is of a segment") };
         let work = || match phase {
-            Phase::Plan => self.plan(&planned, task),
+            Phase::Plan => {
+                let local = planner.get_or_insert_with(|| self.kept.check_out(&self.vm));
+                self.plan(&planned, task, local)
+            }
             Phase::Resolve => self.resolve(&planned, planned.shard_of(task)),
             Phase::Apply => self.make_parts(&planned, planned.shard_of(task)),
             Phase::Seal => {
@@ -220,15 +227,18 @@ impl<V: Vm> Core<V> {
     }
 
     /// Plans a chunk of entries.
-    fn plan(&self, planned: &Planned<V>, number: u32) -> Result<(), Trouble<V>> {
+    fn plan(
+        &self,
+        planned: &Planned<V>,
+        number: u32,
+        local: &mut V::Local<TurnView<V>>,
+    ) -> Result<(), Trouble<V>> {
         self.stop_if_cancelled()?;
-        let mut local = self.kept.check_out(&self.vm);
         let entries = planned.entries_of(number);
         let mut chunk = Chunk::with_capacity(entries.len());
         for entry in entries {
-            chunk.push(entry, self.vm.plan(&mut local, EntryIndex(entry)), &self.shards);
+            chunk.push(entry, self.vm.plan(local, EntryIndex(entry)), &self.shards);
         }
-        self.kept.check_in(local);
         let charged = self.charge(chunk.bytes());
         planned.set_chunk(number, chunk);
         charged.map_err(Trouble::Interrupt)

@@ -18,7 +18,7 @@ pub(super) struct Planned<V: Vm> {
 }
 
 /// Entries that are planned at one go.
-pub(super) const CHUNK: u32 = 256;
+pub(super) const CHUNK: u32 = 64;
 
 /// What planning some consecutive entries gave.
 pub(super) struct Chunk<V: Vm> {
