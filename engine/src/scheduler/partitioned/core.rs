@@ -2,7 +2,7 @@ use super::{
     Kept,
     phases::{Phase, Phases},
     planned::{Chunk, Planned},
-    shards::{Item, SHARDS, Shards},
+    shards::{Item, SHARDS, Shard, Shards},
     turn::TurnView,
 };
 use crate::{
@@ -16,9 +16,8 @@ use crate::{
     },
 };
 use crossbeam::utils::CachePadded;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
-    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -36,8 +35,10 @@ pub(super) struct Core<V: Vm> {
     kept: Arc<Kept<V>>,
     /// The segment at hand.
     planned: Mutex<Option<Arc<Planned<V>>>>,
-    /// One past the last entry whose parts are to be made.
+    /// One past the last entry whose parts may be made. Only grows within a segment.
     until: AtomicU32,
+    /// As far as others were told. Only the caller looks.
+    shared_until: AtomicU32,
     trouble: Mutex<Option<Trouble<V>>>,
     /// What the shards noted of the segment at hand.
     notes: Mutex<Vec<V::Ledger>>,
@@ -62,8 +63,8 @@ pub(super) enum Trouble<V: Vm> {
 /// How long a worker waits for the next phase before it leaves: about as long as it would take to come again.
 const SPIN_MAX: Duration = Duration::from_micros(40);
 
-/// Fewer entries than these have their parts made by the caller alone: telling others takes longer.
-const SHARED_MIN: usize = 32;
+/// Parts of fewer entries than these are left until somebody looks at their shard: telling others takes longer.
+const SHARED_MIN: u32 = 32;
 
 impl<V: Vm> Core<V> {
     pub(super) fn new(vm: Arc<V>, settings: RunSettings, shards: Shards<V>, kept: Arc<Kept<V>>) -> Self {
@@ -75,6 +76,7 @@ impl<V: Vm> Core<V> {
             kept,
             planned: Mutex::default(),
             until: AtomicU32::new(0),
+            shared_until: AtomicU32::new(0),
             trouble: Mutex::new(None),
             notes: Mutex::default(),
             used_bytes: CachePadded::default(),
@@ -93,6 +95,8 @@ impl<V: Vm> Core<V> {
     /// Begins a segment.
     pub(super) fn begin(&self, planned: Arc<Planned<V>>) {
         self.notes.lock().clear();
+        self.until.store(planned.first, Ordering::SeqCst);
+        self.shared_until.store(planned.first, Ordering::Relaxed);
         self.task_ns.store(0, Ordering::Relaxed);
         *self.planned.lock() = Some(planned);
     }
@@ -121,23 +125,20 @@ impl<V: Vm> Core<V> {
         self.trouble.lock().take().map_or(Ok(()), Err)
     }
 
-    /// Makes the parts of some entries. Meanwhile the caller does what it has to do alone.
-    pub(super) fn apply<T>(
-        &self,
-        planned: &Planned<V>,
-        entries: Range<u32>,
-        alone: impl FnOnce() -> T,
-    ) -> Result<T, Trouble<V>> {
-        self.until.store(entries.end, Ordering::SeqCst);
-        if entries.len() >= SHARED_MIN {
+    /// All entries before `until` are executed, or planned: their parts may be made. Whoever is there begins with that, if
+    /// it is worth it; nobody waits for it. Whoever looks at a shard has what is due there done before.
+    pub(super) fn allow(&self, until: u32) {
+        self.until.store(until, Ordering::SeqCst);
+        if until - self.shared_until.load(Ordering::Relaxed) >= SHARED_MIN && self.phases.is_over() {
+            self.shared_until.store(until, Ordering::Relaxed);
             self.open(Phase::Apply, SHARDS as u32);
-            let result = alone();
-            return self.end_phase().map(|()| result);
         }
-        if !entries.is_empty() {
-            (0..SHARDS).try_for_each(|shard| self.make_parts(planned, shard))?;
-        }
-        Ok(alone())
+    }
+
+    /// Makes all parts that may be made.
+    pub(super) fn catch_up(&self) -> Result<(), Trouble<V>> {
+        self.end_phase()?;
+        self.run_phase(Phase::Apply, SHARDS as u32)
     }
 
     /// What the shards noted.
@@ -208,7 +209,7 @@ impl<V: Vm> Core<V> {
                 self.plan(&planned, task, local)
             }
             Phase::Resolve => self.resolve(&planned, planned.shard_of(task)),
-            Phase::Apply => self.make_parts(&planned, planned.shard_of(task)),
+            Phase::Apply => self.make_parts(&planned, &mut self.shards.shard(planned.shard_of(task))),
             Phase::Seal => {
                 self.note_changes(planned.shard_of(task));
                 Ok(())
@@ -270,10 +271,9 @@ impl<V: Vm> Core<V> {
         self.charge(locations + size_of_val(&*shard.items)).map_err(Trouble::Interrupt)
     }
 
-    /// Makes a shard's parts, of all entries that are behind no other that is executed in its turn.
-    fn make_parts(&self, planned: &Planned<V>, number: usize) -> Result<(), Trouble<V>> {
+    /// Makes a shard's parts that may be made.
+    fn make_parts(&self, planned: &Planned<V>, shard: &mut Shard<V>) -> Result<(), Trouble<V>> {
         let until = self.until.load(Ordering::SeqCst);
-        let mut shard = self.shards.shard(number);
         let mut count = 0;
         while let Some(Item { entry, part, place }) = shard.items.get(shard.next).copied()
             && entry < until
@@ -290,13 +290,27 @@ impl<V: Vm> Core<V> {
         Ok(())
     }
 
+    /// A location's shard, where all parts are made that may be, and its place there.
+    fn find(&self, id: LocationId) -> Result<(MutexGuard<'_, Shard<V>>, usize), Interrupt<V>> {
+        let (mut shard, place) = self.shards.find(id);
+        if shard.items.get(shard.next).is_some_and(|item| item.entry < self.until.load(Ordering::SeqCst)) {
+            let Some(planned) = self.planned.lock().clone() else { unreachable!("there are parts") };
+            if let Err(trouble) = self.make_parts(&planned, &mut shard) {
+                self.trouble.lock().get_or_insert(trouble);
+                // Whoever takes the trouble says why.
+                return Err(Interrupt::Cancelled);
+            }
+        }
+        Ok((shard, place))
+    }
+
     fn note_changes(&self, number: usize) {
         let mut ledger = self.vm.ledger();
         self.shards.shard(number).note_changes(&self.vm, number, &mut ledger);
         self.notes.lock().push(ledger);
     }
 
-    /// The location of a key. Called while no phase is open.
+    /// The location of a key.
     pub(super) fn locate(&self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {
         let (id, is_new) = self.shards.locate(key, parent);
         if is_new {
@@ -305,16 +319,16 @@ impl<V: Vm> Core<V> {
         Ok(id)
     }
 
-    /// The current value of a location. Called while no phase is open.
+    /// What the entry in its turn finds at a location.
     pub(super) fn value(&self, id: LocationId) -> Result<V::Value, Interrupt<V>> {
-        let (mut shard, place) = self.shards.find(id);
+        let (mut shard, place) = self.find(id)?;
         let location = shard.at(place);
-        let (key, parent) = (location.key.clone(), location.parent);
-        if parent.is_none()
+        if (location.parent.is_none() || !self.shards.has_resets())
             && let Some(value) = &location.value
         {
             return Ok(value.clone());
         }
+        let (key, parent) = (location.key.clone(), location.parent);
         drop(shard);
         let reset_by = self.shards.reset_by_parent_of(id);
         let parent = parent.map(|parent| {
@@ -329,9 +343,11 @@ impl<V: Vm> Core<V> {
         if let Some(value) = &location.value {
             return Ok(value.clone());
         }
+        drop(shard);
         let limits = &self.settings.limits;
         let value = self.vm.base_value(&key, parent.as_ref(), &|| limits.exceeded().is_some())?;
-        location.value = Some(value.clone());
+        let (mut shard, place) = self.shards.find(id);
+        shard.at(place).value = Some(value.clone());
         Ok(value)
     }
 
@@ -340,9 +356,7 @@ impl<V: Vm> Core<V> {
         let entry = view.entry.0;
         for (id, write) in view.writes.drain(..).chain(view.late_writes.drain(..)) {
             self.value(id)?;
-            let reset_by = self.shards.reset_by_parent_of(id);
-            let (mut shard, place) = self.shards.find(id);
-            shard.write(place as u32, (segment, entry), reset_by, &write);
+            self.shards.write(id, (segment, entry), &write);
         }
         Ok(())
     }

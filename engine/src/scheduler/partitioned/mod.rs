@@ -4,7 +4,8 @@
 //! A segment goes through phases, each of which all threads share. *Plan*: what every entry will write, and in which
 //! shard. *Resolve*: the locations, and what stands there. *Apply*: each shard has its parts made in the order of the
 //! entries. *Seal*: each shard notes what changed. No two threads have the same shard, so nothing is speculation, and
-//! nothing is checked afterwards. An entry without plan is executed by the caller when all before it are done.
+//! nothing is checked afterwards. An entry without plan is executed by the caller, in its turn: each shard that it looks
+//! at has the parts of earlier entries made first, and none has those of later ones made before it is done.
 //!
 //! If anything is not as planned the segment's changes are undone, and its entries are executed one after another.
 
@@ -256,7 +257,7 @@ impl<V: Vm> PartitionedRun<V> {
         Ok(())
     }
 
-    /// Makes all parts, and executes the entries in between that have none.
+    /// Makes all parts, and executes the entries in between that have none. All is done, or something is not as planned.
     fn run_planned(
         &self,
         state: &mut State<V>,
@@ -267,12 +268,20 @@ impl<V: Vm> PartitionedRun<V> {
         core.run_phase(Phase::Plan, planned.chunks())?;
         planned.sort_shards();
         core.run_phase(Phase::Resolve, SHARDS as u32)?;
+        let ended = self.walk(state, local, planned);
+        // Whatever ended it, what is not as planned before that counts for more.
+        core.catch_up()?;
+        Ok(ended?)
+    }
+
+    /// Goes through all entries in order: takes what planned ones give, and executes the others.
+    fn walk(&self, state: &mut State<V>, local: &mut Local<V>, planned: &Planned<V>) -> Result<(), Stop<V>> {
         let mut from = planned.first;
         loop {
             let until = planned.next_in_turn(from);
+            self.core.allow(until);
             state.metrics.executions += u64::from(until - from);
-            // If something turns out not to be as planned, what is committed meanwhile counts for nothing.
-            core.apply(planned, from..until, || self.commit(state, planned, from..until))??;
+            self.commit(state, planned, from..until)?;
             if until == planned.end {
                 return Ok(());
             }

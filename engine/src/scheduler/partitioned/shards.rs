@@ -2,20 +2,25 @@ use crate::scheduler::{
     ids::LocationId,
     vm::{Change, Interrupt, Vm},
 };
-use crossbeam::utils::CachePadded;
+use crossbeam::utils::{Backoff, CachePadded};
 use hashbrown::{HashTable, hash_table};
 use parking_lot::{Mutex, MutexGuard};
-use std::hash::BuildHasher;
+use std::{
+    hash::BuildHasher,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// The locations of a run, divided by their hash: each shard is one thread's at a time.
 pub(super) struct Shards<V: Vm> {
     shards: Box<[CachePadded<Mutex<Shard<V>>>]>,
     hasher: foldhash::fast::RandomState,
+    /// Whether any location's children were reset.
+    has_resets: AtomicBool,
 }
 
 /// How many there are: enough that no thread waits long for the last, few enough to go through all of them for little.
 pub(super) const SHARDS: usize = 1 << SHARD_BITS;
-const SHARD_BITS: u32 = 4;
+const SHARD_BITS: u32 = 5;
 
 /// Some of the locations, each with its current value.
 pub(super) struct Shard<V: Vm> {
@@ -81,12 +86,14 @@ impl<V: Vm> Shards<V> {
         Self {
             shards: std::iter::repeat_with(CachePadded::default).take(SHARDS).collect(),
             hasher: foldhash::fast::RandomState::default(),
+            has_resets: AtomicBool::new(false),
         }
     }
 
     /// Empties all shards for another run, but keeps their memory.
     pub(super) fn clear(&mut self) {
         self.hasher = foldhash::fast::RandomState::default();
+        *self.has_resets.get_mut() = false;
         for shard in &mut self.shards {
             let Shard { index, locations, changed, items, next } = shard.get_mut();
             index.clear();
@@ -110,8 +117,15 @@ impl<V: Vm> Shards<V> {
         (hash >> 32) as usize & (SHARDS - 1)
     }
 
+    /// A shard, for the caller alone. Whoever has it will be done before a sleeper would be awake again.
     pub(super) fn shard(&self, number: usize) -> MutexGuard<'_, Shard<V>> {
-        self.shards[number].lock()
+        let backoff = Backoff::new();
+        loop {
+            match self.shards[number].try_lock() {
+                Some(shard) => return shard,
+                None => backoff.snooze(),
+            }
+        }
     }
 
     /// The shard of a location, and its place there.
@@ -135,8 +149,16 @@ impl<V: Vm> Shards<V> {
         shard.locate(&self.hasher, hash, key, None)
     }
 
+    /// Whether any location's children were reset. Only the thread that executes entries in their turn looks.
+    pub(super) fn has_resets(&self) -> bool {
+        self.has_resets.load(Ordering::Relaxed)
+    }
+
     /// One past the last entry that reset the location with its parent's other children.
     pub(super) fn reset_by_parent_of(&self, id: LocationId) -> u32 {
+        if !self.has_resets() {
+            return 0;
+        }
         let parent = {
             let (shard, place) = self.find(id);
             shard.locations[place].parent
@@ -145,6 +167,16 @@ impl<V: Vm> Shards<V> {
             let (shard, place) = self.find(parent);
             shard.locations[place].reset_by
         })
+    }
+
+    /// Makes a write of an entry to a location whose value is known, or was reset.
+    pub(super) fn write(&self, id: LocationId, stamp: (u32, u32), write: &V::Write) {
+        let reset_by = self.reset_by_parent_of(id);
+        let (mut shard, place) = self.find(id);
+        shard.write(place as u32, stamp, reset_by, write);
+        if V::resets_children(write) {
+            self.has_resets.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Key and value of a location that was read or written.
@@ -271,7 +303,7 @@ impl<V: Vm> Shard<V> {
     }
 
     /// Makes a write of an entry to a location whose value is known, or was reset by the entry before `reset_by`.
-    pub(super) fn write(&mut self, place: u32, stamp: (u32, u32), reset_by: u32, write: &V::Write) {
+    fn write(&mut self, place: u32, stamp: (u32, u32), reset_by: u32, write: &V::Write) {
         let (segment, entry) = stamp;
         let location = &mut self.locations[place as usize];
         let hidden = (location.written_by < reset_by).then(|| {
