@@ -118,7 +118,7 @@ fn a_refused_block_is_reported_alike_and_is_no_mismatch() {
     let folder = tempfile::tempdir().unwrap();
     Fixture::with_nonce_gap().write(&folder.path().join("in/1"), false);
     let out = folder.path().join("out");
-    for strategy in ["auto", "serial", "optimistic"] {
+    for strategy in ["auto", "serial", "optimistic", "partitioned"] {
         let (code, report) =
             replay(&[as_str(&folder.path().join("in")), "--strategy", strategy, "--out", as_str(&out)]);
         let entry = &report["blocks"][0];

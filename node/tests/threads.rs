@@ -38,13 +38,15 @@ fn agreed(name: &str, case: &Case, executors: &[(usize, Executor)]) -> Vec<Execu
     let serial = executors[0].1.runner(case).execute(StrategyChoice::Serial);
     assert_eq!(serial.len(), case.blocks.len(), "{name}");
     for (threads, executor) in executors {
-        let parallel = executor.runner(case).execute(StrategyChoice::Optimistic);
-        assert_eq!(parallel.len(), serial.len(), "{name}");
-        for (index, (serial, parallel)) in serial.iter().zip(&parallel).enumerate() {
-            let difference = compare::verdicts(&serial.verdict, &parallel.verdict);
-            assert_eq!(difference, None, "{name}, block {index}, {threads} threads");
-            let ran = (parallel.metrics.strategy, parallel.metrics.threads);
-            assert_eq!(ran, ("optimistic", *threads), "{name}, block {index}");
+        for strategy in [StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
+            let parallel = executor.runner(case).execute(strategy);
+            assert_eq!(parallel.len(), serial.len(), "{name}");
+            for (index, (serial, parallel)) in serial.iter().zip(&parallel).enumerate() {
+                let difference = compare::verdicts(&serial.verdict, &parallel.verdict);
+                assert_eq!(difference, None, "{name}, block {index}, {strategy}, {threads} threads");
+                let ran = (parallel.metrics.strategy.into(), parallel.metrics.threads);
+                assert_eq!(ran, (strategy.to_string(), *threads), "{name}, block {index}");
+            }
         }
     }
     serial

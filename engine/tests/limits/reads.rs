@@ -68,7 +68,7 @@ fn twice(case: &Case, strategy: StrategyChoice, is_meant: fn(&StateKey) -> bool)
 #[test]
 fn accounts_and_slots_are_asked_for_once_a_stream() {
     let is_meant = |key: &StateKey| matches!(key, StateKey::Account(_) | StateKey::Storage(..));
-    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
         assert_eq!(twice(&crowded(), strategy, is_meant), []);
     }
     assert!(asked(&crowded(), StrategyChoice::Serial, 1).len() >= 9);
@@ -77,7 +77,7 @@ fn accounts_and_slots_are_asked_for_once_a_stream() {
 #[test]
 fn code_is_asked_for_once_a_stream() {
     let is_meant = |key: &StateKey| matches!(key, StateKey::Code(_));
-    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
         assert_eq!(twice(&crowded(), strategy, is_meant), []);
     }
 }
@@ -85,14 +85,16 @@ fn code_is_asked_for_once_a_stream() {
 #[test]
 fn block_hashes_are_asked_for_once_a_stream() {
     let is_meant = |key: &StateKey| matches!(key, StateKey::BlockHash(_));
-    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
         assert_eq!(twice(&crowded(), strategy, is_meant), []);
     }
 }
 
 /// Expects that nobody is asked for a slot of an account that only this block makes.
 fn check_no_slot_is_asked_of(account: Address, case: &Case) {
-    for (strategy, workers) in [(StrategyChoice::Serial, 1), (StrategyChoice::Optimistic, 8)] {
+    for (strategy, workers) in
+        [(StrategyChoice::Serial, 1), (StrategyChoice::Optimistic, 8), (StrategyChoice::Partitioned, 8)]
+    {
         for _ in 0..20 {
             let slots: Vec<_> = asked(case, strategy, workers)
                 .into_keys()

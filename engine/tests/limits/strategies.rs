@@ -24,9 +24,11 @@ fn a_strategy_that_is_named_is_the_one_that_runs() {
     for case in blocks() {
         for workers in [1, 2, 8] {
             let engine = engine(&case, workers);
-            for (strategy, name) in
-                [(StrategyChoice::Serial, "serial"), (StrategyChoice::Optimistic, "optimistic")]
-            {
+            for (strategy, name) in [
+                (StrategyChoice::Serial, "serial"),
+                (StrategyChoice::Optimistic, "optimistic"),
+                (StrategyChoice::Partitioned, "partitioned"),
+            ] {
                 let metrics = run(&case, &engine, &options(strategy)).unwrap().metrics;
                 assert_eq!((metrics.strategy, metrics.reason.as_str()), (name, "named by the caller"));
                 assert_eq!(metrics.threads, if name == "serial" { 1 } else { workers });
@@ -72,6 +74,7 @@ fn every_block_of_a_stream_says_what_ran_and_why() {
     for (strategy, name) in [
         (StrategyChoice::Serial, "serial"),
         (StrategyChoice::Optimistic, "optimistic"),
+        (StrategyChoice::Partitioned, "partitioned"),
         (StrategyChoice::Auto, "optimistic"),
     ] {
         let mut stream = engine.stream(Arc::new(case.state.clone()), &options(strategy));
@@ -90,7 +93,12 @@ fn every_block_of_a_stream_says_what_ran_and_why() {
 
 #[test]
 fn strategies_are_read_by_the_names_they_print() {
-    for strategy in [StrategyChoice::Auto, StrategyChoice::Serial, StrategyChoice::Optimistic] {
+    for strategy in [
+        StrategyChoice::Auto,
+        StrategyChoice::Serial,
+        StrategyChoice::Optimistic,
+        StrategyChoice::Partitioned,
+    ] {
         assert_eq!(strategy.to_string().parse(), Ok(strategy));
     }
     let unknown = UnknownStrategy { value: "hasty".into() };

@@ -64,16 +64,18 @@ pub(crate) fn check_usable(engine: &Engine) {
     let case = small();
     let expected = expected(&case);
     for _ in 0..5 {
-        for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+        for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
             check_same(&run(&case, engine, &options(strategy)).unwrap(), &expected, "afterwards");
         }
     }
 }
 
 /// Every strategy at some pool sizes.
-pub(crate) const WAYS: [(StrategyChoice, usize); 4] = [
+pub(crate) const WAYS: [(StrategyChoice, usize); 6] = [
     (StrategyChoice::Serial, 1),
     (StrategyChoice::Serial, 8),
     (StrategyChoice::Optimistic, 2),
     (StrategyChoice::Optimistic, 8),
+    (StrategyChoice::Partitioned, 2),
+    (StrategyChoice::Partitioned, 8),
 ];

@@ -149,7 +149,7 @@ fn a_system_call_begins_with_nothing_warm_whoever_ran_before() {
         .with_contract(HISTORY_STORAGE_ADDRESS, 0, code.clone())
         .with_contract(WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, 0, code)
         .with(pay(ALICE, 0, STRANGER, 1));
-    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
         let pool = WorkerPool::unpinned(NonZeroUsize::new(2).unwrap()).unwrap();
         let engine = Engine::new(case.chain.clone(), pool, EngineConfig::default());
         for repetition in 0..3 {
@@ -181,7 +181,7 @@ fn of_many_unknown_receivers_the_first_is_named() {
         }
     }
     let first = ReadError::NotInWitness { key: StateKey::Account(Address::with_last_byte(100)) };
-    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
         let pool = WorkerPool::unpinned(NonZeroUsize::new(2).unwrap()).unwrap();
         let engine = Engine::new(case.chain.clone(), pool, EngineConfig::default());
         let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };
@@ -219,7 +219,7 @@ fn of_an_unknown_ommer_only_the_miner_is_paid() {
     let mut case =
         Case::new(SpecId::BYZANTIUM).with(pay(ALICE, 0, STRANGER, 1)).with(pay(BOB, 0, STRANGER, 1));
     case.block.ommers = vec![Ommer::Unknown];
-    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic] {
+    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
         let pool = WorkerPool::unpinned(NonZeroUsize::new(4).unwrap()).unwrap();
         let engine = Engine::new(case.chain.clone(), pool, EngineConfig::default());
         let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };

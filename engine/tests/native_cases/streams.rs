@@ -114,6 +114,8 @@ impl Stream {
                     assert_eq!(outcome.metrics.strategy, "optimistic");
                 }
             }
+            let answers = self.run(&engine, &Self::options(StrategyChoice::Partitioned));
+            check(&answers, &serial, &format!("partitioned, {threads} threads"));
         }
         let narrow = EngineConfig {
             look_ahead_blocks_max: NonZeroUsize::MIN,

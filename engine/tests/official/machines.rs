@@ -64,6 +64,10 @@ pub(crate) fn optimistic(threads: usize) -> ExecuteOptions {
     options(StrategyChoice::Optimistic, NonZeroUsize::new(threads))
 }
 
+pub(crate) fn partitioned(threads: usize) -> ExecuteOptions {
+    options(StrategyChoice::Partitioned, NonZeroUsize::new(threads))
+}
+
 fn options(strategy: StrategyChoice, threads: Option<NonZeroUsize>) -> ExecuteOptions {
     ExecuteOptions {
         strategy,

@@ -1,6 +1,6 @@
 use crate::{
     case::Case,
-    machines::{Machines, Rules, THREADS, optimistic, serial},
+    machines::{Machines, Rules, THREADS, optimistic, partitioned, serial},
     neighbours::surround,
     oracle::oracle_block,
     selection::seed,
@@ -40,6 +40,8 @@ pub(crate) fn check(case: &Case, machines: &mut Machines) -> Result<&'static str
         let many = run(ExecuteOptions { fuzz, ..optimistic(threads) });
         agree(&one, &many).map_err(|reason| format!("{threads} threads against one: {reason}"))?;
     }
+    let divided = run(partitioned(2));
+    agree(&one, &divided).map_err(|reason| format!("partitioned against one: {reason}"))?;
     match (&one, expected) {
         (Ok(outcome), Ok(expected)) => {
             expected.check(&reader, outcome)?;

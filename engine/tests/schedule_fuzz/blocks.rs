@@ -73,6 +73,8 @@ struct Generator {
     cast: Cast,
     nonces: HashMap<Address, u64>,
     unique: u64,
+    /// There is little but payments, and many of them.
+    pays: bool,
 }
 
 /// The case of a seed.
@@ -93,7 +95,8 @@ pub(crate) fn case(seed: u64) -> Case {
     everybody.push(Address::with_last_byte(4));
     let cast = Cast { everybody, contracts };
     let nonces = senders.iter().map(|sender| (*sender, rng.random_range(0..3))).collect();
-    let mut generator = Generator { rng, spec, senders, cast, nonces, unique: 0 };
+    let pays = rng.random_bool(0.3);
+    let mut generator = Generator { rng, spec, senders, cast, nonces, unique: 0, pays };
     let state = generator.state();
     let (blocks, specs) = generator.blocks(next);
     let unknown = generator.unknown(&state);
@@ -234,7 +237,8 @@ impl Generator {
             let beneficiary = *self.cast.everybody.choose(&mut self.rng).expect("a cast");
             ommers.push(Ommer::Known { beneficiary, number: number - 1 });
         }
-        let transactions = (0..self.rng.random_range(0..11)).map(|_| self.transaction()).collect();
+        let count = self.rng.random_range(0..if self.pays { 80 } else { 11 });
+        let transactions = (0..count).map(|_| self.transaction()).collect();
         Block { header, transactions, ommers, withdrawals }
     }
 
@@ -274,6 +278,14 @@ impl Generator {
             env.gas_priority_fee = Some(1);
             env.authorization_list = vec![Either::Right(self.authorization(sender))];
         }
+        if self.pays && self.rng.random_bool(0.9) {
+            env.kind = TxKind::Call(*self.cast.everybody.choose(&mut self.rng).expect("a cast"));
+            env.data = Bytes::new();
+            env.gas_limit = *[21_000, 30_000, 100_000].choose(&mut self.rng).expect("limits");
+            if self.rng.random_bool(0.1) {
+                env.value = U256::from(self.rng.random_range(0..8_000_000u64));
+            }
+        }
         self.spoil(&mut env);
         self.unique += 1;
         Transaction::new(env, keccak256(self.unique.to_be_bytes()))
@@ -309,7 +321,7 @@ impl Generator {
 
     /// Now and then a transaction that may not stand: the block must be refused there.
     fn spoil(&mut self, env: &mut TxEnv) {
-        if !self.rng.random_bool(0.02) {
+        if !self.rng.random_bool(if self.pays { 0.003 } else { 0.02 }) {
             return;
         }
         match self.rng.random_range(0..6) {

@@ -184,6 +184,11 @@ fn disturbed_schedules_equal_serial_and_serial_equals_the_oracle() {
         if let Some(difference) = difference(&got, &expected) {
             panic!("{} threads: {difference}\n{replay}", pool.size());
         }
+        let options = ExecuteOptions { strategy: StrategyChoice::Partitioned, ..ExecuteOptions::default() };
+        let got_partitioned = execute(&case, pool, &options, 0);
+        if let Some(difference) = difference(&got_partitioned, &expected) {
+            panic!("partitioned, {} threads: {difference}\n{replay}", pool.size());
+        }
         for (block, answer) in case.blocks.iter().zip(&got) {
             let Ok(outcome) = answer else { continue };
             aborts += outcome.metrics.aborts;
