@@ -5,7 +5,8 @@
 //! - [`chain`]: the multi-version memory ([`Memory`](super::memory::Memory), [`Cell`](super::cell::Cell)).
 //! - [`entries`]: an entry's states, who may move it between them, who waits for whom.
 //! - [`frontier`]: one thread in charge, no signal lost ([`Charge`](super::charge::Charge)).
-//! - [`whole`]: all of it, as [`Optimistic`](super::Optimistic) puts it together.
+//! - [`phases`]: tasks of one phase after another ([`Phases`](super::partitioned::phases::Phases)).
+//! - [`whole`]: all of the optimistic strategy, as [`Optimistic`](super::Optimistic) puts it together.
 //!
 //! Limits: of the atomics, loom sees only those from [`sync`](crate::sync). The others (frontier, cursor, reset
 //! stamps) act as one with the step before them. Sleeping and waking workers is not modelled.
@@ -14,6 +15,7 @@ mod chain;
 mod entries;
 mod frontier;
 mod machine;
+mod phases;
 mod whole;
 
 /// Runs a model with at most this many preemptions (so often a thread is stopped that could go on), or as many as

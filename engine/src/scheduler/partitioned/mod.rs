@@ -10,7 +10,7 @@
 //! If anything is not as planned the segment's changes are undone, and its entries are executed one after another.
 
 mod core;
-mod phases;
+pub(super) mod phases;
 mod planned;
 mod shards;
 mod turn;

@@ -6,7 +6,7 @@ use crossbeam::utils::{Backoff, CachePadded};
 /// One thread opens a phase, takes tasks like everybody else, and waits until all are done before it opens the next. What
 /// a task needs to know besides its number is set before its phase is opened, and stays until the last task is done.
 #[derive(Debug)]
-pub(super) struct Phases {
+pub(in crate::scheduler) struct Phases {
     /// Which phase, how many tasks it has, and the next one. All in one word: who takes a task knows of which phase it is.
     word: CachePadded<AtomicU64>,
     done: CachePadded<AtomicU32>,
@@ -14,7 +14,7 @@ pub(super) struct Phases {
 
 /// What is done in a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(in crate::scheduler) enum Phase {
     /// Entries are planned; a task is a chunk of entries.
     Plan,
     /// Locations of planned parts are looked up; a task is a shard.
@@ -41,12 +41,12 @@ fn next(word: u64) -> u64 {
 
 impl Phases {
     /// No phase is open.
-    pub(super) fn new() -> Self {
+    pub(in crate::scheduler) fn new() -> Self {
         Self { word: CachePadded::new(AtomicU64::new(0)), done: CachePadded::new(AtomicU32::new(0)) }
     }
 
     /// Opens a phase. The one before is over.
-    pub(super) fn open(&self, phase: Phase, tasks: u32) {
+    pub(in crate::scheduler) fn open(&self, phase: Phase, tasks: u32) {
         self.done.store(0, Ordering::SeqCst);
         let word = (phase as u64) << PHASE_SHIFT | u64::from(tasks) << COUNT_SHIFT;
         // SeqCst: who opens a phase looks for sleepers next (see `Idle`).
@@ -54,13 +54,13 @@ impl Phases {
     }
 
     /// Whether there are tasks to take.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::scheduler) fn is_open(&self) -> bool {
         let word = self.word.load(Ordering::SeqCst);
         next(word) < count(word)
     }
 
     /// Takes a task. [`Phases::finish`] follows.
-    pub(super) fn take(&self) -> Option<(Phase, u32)> {
+    pub(in crate::scheduler) fn take(&self) -> Option<(Phase, u32)> {
         let mut word = self.word.load(Ordering::SeqCst);
         while next(word) < count(word) {
             match self.word.compare_exchange(word, word + 1, Ordering::SeqCst, Ordering::SeqCst) {
@@ -72,18 +72,18 @@ impl Phases {
     }
 
     /// A task is done.
-    pub(super) fn finish(&self) {
+    pub(in crate::scheduler) fn finish(&self) {
         // Release: what the task left is seen by whoever waits for it.
         self.done.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Whether all tasks of the phase are done.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::scheduler) fn is_over(&self) -> bool {
         u64::from(self.done.load(Ordering::SeqCst)) == count(self.word.load(Ordering::SeqCst))
     }
 
     /// Waits until all tasks of the phase are done. They are taken, and short.
-    pub(super) fn wait(&self) {
+    pub(in crate::scheduler) fn wait(&self) {
         let backoff = Backoff::new();
         while !self.is_over() {
             backoff.snooze();
