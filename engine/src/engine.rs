@@ -273,10 +273,14 @@ impl<'e> BlockStream<'e> {
         let announcement = is_shared.then(|| engine.pool.announce());
         let gas: u64 =
             first.transactions.iter().map(|tx| tx.outline().gas_limit).fold(0, u64::saturating_add);
+        let fuzz = self.options.fuzz.as_deref();
+        let may_pause = !fuzz.is_some_and(ScheduleFuzz::never_pauses);
         let settings = RunSettings {
             pool: Arc::clone(&engine.pool),
             threads: active,
-            may_pause: !self.options.fuzz.as_ref().is_some_and(|fuzz| fuzz.never_pauses()),
+            may_pause,
+            // Blocks that follow may be others.
+            may_give_up: may_pause && (self.is_alone || fuzz.is_some_and(ScheduleFuzz::gives_up_at_once)),
             may_spin,
             limits: Limits { token: self.options.cancel.clone(), deadline: self.options.deadline },
             fuzz: self.options.fuzz.clone(),
@@ -307,7 +311,10 @@ impl<'e> BlockStream<'e> {
         let threads = self.threads().get();
         BlockMetrics {
             strategy: decision.chosen.name(),
-            reason: decision.reason.clone(),
+            reason: match metrics.gave_up_after {
+                Some(count) => format!("{}; serially after {count} for their conflicts", decision.reason),
+                None => decision.reason.clone(),
+            },
             threads: if decision.chosen.is_parallel() { threads } else { 1 },
             executions: metrics.executions,
             aborts: metrics.aborts,

@@ -11,6 +11,12 @@ pub trait ScheduleFuzz: Send + Sync {
         true
     }
 
+    /// Whether the run is to give up running ahead, for good, with the first execution that is thrown away; asked where
+    /// it may pause.
+    fn gives_up_at_once(&self) -> bool {
+        false
+    }
+
     /// Called after every read of an execution; may block for a while.
     fn after_read(&self, _entry: EntryIndex) {}
 

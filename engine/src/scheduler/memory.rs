@@ -4,6 +4,7 @@ use super::{
     ids::{EntryIndex, Incarnation, LocationId},
     locations::{Location, LocationTable},
     marks::Touched,
+    serial,
     vm::{Change, Interrupt, Scanned, Vm},
 };
 use crate::{cancel::StopSign, sync::Mutex};
@@ -353,6 +354,45 @@ impl<V: Vm> Memory<V> {
         let value = self.table.cell(location).and_then(committed);
         let value = value.or_else(|| location.base.get().filter(|_| floor == 0).cloned());
         (location.key.clone(), value.unwrap_or_else(|| V::value_after_reset(&location.key)))
+    }
+
+    /// Every location as it is committed, by id, for a run that goes on with nothing ahead of the frontier; and which of
+    /// them are in use.
+    pub(super) fn hand_over(&self) -> (Vec<serial::Location<V>>, Vec<LocationId>) {
+        let count = self.table.len();
+        let published: Vec<_> = self.table.iter().filter(|(id, _)| id.0 < count).collect();
+        let Some((_, some)) = published.first() else { return (Vec::new(), Vec::new()) };
+        // Of places that nobody uses.
+        let nothing = || serial::Location::new(some.key.clone(), None);
+        let mut locations: Vec<_> = std::iter::repeat_with(nothing).take(count as usize).collect();
+        let mut ids = Vec::with_capacity(published.len());
+        for (id, location) in published {
+            let to = &mut locations[id.0 as usize];
+            to.key = location.key.clone();
+            to.parent = location.parent;
+            to.value = location.base.get().cloned();
+            to.reset_by = location.reset_committed.load(Ordering::SeqCst);
+            if let Some(cell) = self.table.cell(location) {
+                let cell = cell.lock();
+                if let Some(committed) = &cell.committed {
+                    to.value = Some(committed.clone());
+                    to.written_by = cell.committed_by;
+                }
+                (to.logged_in, to.logged_at) = (cell.logged_in, cell.logged_at);
+            }
+            ids.push(id);
+        }
+        (locations, ids)
+    }
+
+    /// Memory in use, and the budget of the stream so far, in bytes.
+    pub(super) fn used_and_limit_bytes(&self) -> (usize, usize) {
+        (self.used_bytes.load(Ordering::Relaxed), self.limit_bytes())
+    }
+
+    /// Counts locations that were made elsewhere.
+    pub(super) fn count_locations(&self, count: usize) {
+        self.location_count.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The budget of the stream so far.

@@ -26,38 +26,48 @@ pub(super) struct SerialView<V: Vm> {
     stream: Option<SerialStream<V>>,
     /// The memory of an earlier stream.
     spare: Option<Tables<V>>,
-    entry: EntryIndex,
     reads: Vec<LocationId>,
     writes: Writes<V>,
     late_writes: Writes<V>,
+    /// What earlier steps of the entry did, to be noted when it is committed.
+    unnoted: Vec<Unnoted<V>>,
     asked: u32,
 }
 
-struct SerialStream<V: Vm> {
+/// A change that is made and not noted yet.
+struct Unnoted<V: Vm> {
+    location: LocationId,
+    before: V::Value,
+    resets_children: bool,
+}
+
+pub(super) struct SerialStream<V: Vm> {
     vm: Arc<V>,
     settings: RunSettings,
     index: HashTable<u32>,
     hasher: foldhash::fast::RandomState,
     locations: Vec<Location<V>>,
     used_bytes: usize,
-    limit_bytes: usize,
+    pub(super) limit_bytes: usize,
+    /// Counts steps: what was written or reset in which.
+    stamp: u32,
 }
 
 type Locals<V> = Mutex<Vec<<V as Vm>::Local<SerialView<V>>>>;
 
 type Tables<V> = (HashTable<u32>, Vec<Location<V>>);
 
-struct Location<V: Vm> {
-    key: V::Key,
-    parent: Option<LocationId>,
-    value: Option<V::Value>,
-    /// One past the last entry that wrote the value; 0 while the base value stands.
-    written_by: u32,
-    /// One past the last entry that reset the children.
-    reset_by: u32,
+pub(super) struct Location<V: Vm> {
+    pub(super) key: V::Key,
+    pub(super) parent: Option<LocationId>,
+    pub(super) value: Option<V::Value>,
+    /// The stamp of the last step that wrote the value; 0 while the base value stands.
+    pub(super) written_by: u32,
+    /// The stamp of the last step that reset the children; 0 if none did.
+    pub(super) reset_by: u32,
     /// One past the last segment in which a change here was noted, and by which number.
-    logged_in: u32,
-    logged_at: u32,
+    pub(super) logged_in: u32,
+    pub(super) logged_at: u32,
 }
 
 struct SerialRun<V: Vm> {
@@ -207,29 +217,14 @@ impl<V: Vm> SerialRun<V> {
         let (executions, transactions) = (&mut state.executions, &mut state.transactions);
         let Some(local) = local else { panic!("a serial run lost its state to a panic") };
         let began = Instant::now();
-        let refused = |refusal| Stop::Refused { segment, refusal };
         let (first, end) = self.vm.entries_of(segment);
         let locations_before = V::view(local).stream().locations.len();
         (*executions, *transactions) = (0, 0);
         let mut previous = began;
         for index in (first.0..end.0).map(EntryIndex) {
-            if let Some(reason) = V::view(local).stream().settings.limits.exceeded() {
-                return Err(Stop::Cancelled(reason));
-            }
-            self.vm.admit(ledger, index).map_err(refused)?;
-            V::view(local).begin(index);
             *executions += 1;
             *transactions += u64::from(self.vm.transaction_count(index));
-            let output = match self.vm.execute(local, index) {
-                Ok(output) => output,
-                Err(Interrupt::Read(error)) => return Err(refused(self.vm.refuse_read(index, error))),
-                Err(interrupt) => return Err(V::view(local).stream().stop_of(&interrupt)),
-            };
-            self.vm.commit(ledger, index, output).map_err(refused)?;
-            V::view(local).apply_writes(segment, ledger).map_err(|interrupt| match interrupt {
-                Interrupt::Read(error) => refused(self.vm.refuse_read(index, error)),
-                interrupt => V::view(local).stream().stop_of(&interrupt),
-            })?;
+            run_entry(&*self.vm, local, ledger, segment, index)?;
             if let Some(times) = entry_times {
                 let now = Instant::now();
                 times.push(now - previous);
@@ -257,6 +252,32 @@ impl<V: Vm> SerialRun<V> {
     }
 }
 
+/// Executes an entry, all before which are done, and makes its writes.
+pub(super) fn run_entry<V: Vm>(
+    vm: &V,
+    local: &mut V::Local<SerialView<V>>,
+    ledger: &mut V::Ledger,
+    segment: u32,
+    index: EntryIndex,
+) -> Result<(), Stop<V>> {
+    let refused = |refusal| Stop::Refused { segment, refusal };
+    if let Some(reason) = V::view(local).stream().settings.limits.exceeded() {
+        return Err(Stop::Cancelled(reason));
+    }
+    vm.admit(ledger, index).map_err(refused)?;
+    V::view(local).begin();
+    let output = match vm.execute(local, index) {
+        Ok(output) => output,
+        Err(Interrupt::Read(error)) => return Err(refused(vm.refuse_read(index, error))),
+        Err(interrupt) => return Err(V::view(local).stream().stop_of(&interrupt)),
+    };
+    vm.commit(ledger, index, output).map_err(refused)?;
+    V::view(local).apply_writes(segment, ledger).map_err(|interrupt| match interrupt {
+        Interrupt::Read(error) => refused(vm.refuse_read(index, error)),
+        interrupt => V::view(local).stream().stop_of(&interrupt),
+    })
+}
+
 impl<V: Vm> SerialStream<V> {
     fn new(vm: Arc<V>, settings: RunSettings, spare: Option<Tables<V>>) -> Self {
         let (index, locations) = spare.unwrap_or_else(|| {
@@ -270,8 +291,34 @@ impl<V: Vm> SerialStream<V> {
             locations,
             used_bytes: 0,
             limit_bytes: 0,
+            stamp: 0,
             settings,
         }
+    }
+
+    /// A stream that goes on from these locations, which have their places as ids. `published` tells which of them are
+    /// in use.
+    pub(super) fn resume(
+        vm: Arc<V>,
+        settings: RunSettings,
+        locations: Vec<Location<V>>,
+        published: impl Iterator<Item = LocationId>,
+        (used_bytes, limit_bytes): (usize, usize),
+    ) -> Self {
+        let hasher = foldhash::fast::RandomState::default();
+        let mut index = HashTable::with_capacity(2 * locations.len());
+        let hash = |id: &u32| hasher.hash_one(&locations[*id as usize].key);
+        for LocationId(id) in published {
+            index.insert_unique(hash(&id), id, hash);
+        }
+        let stamps = locations.iter().map(|location| location.written_by.max(location.reset_by));
+        let stamp = stamps.max().unwrap_or_default();
+        Self { vm, settings, index, hasher, locations, used_bytes, limit_bytes, stamp }
+    }
+
+    /// How many locations there are.
+    pub(super) fn len(&self) -> usize {
+        self.locations.len()
     }
 
     /// The tables, emptied, if they are worth keeping.
@@ -299,15 +346,7 @@ impl<V: Vm> SerialStream<V> {
         };
         let id = locations.len() as u32;
         entry.insert(id);
-        locations.push(Location {
-            key,
-            parent,
-            value: None,
-            written_by: 0,
-            reset_by: 0,
-            logged_in: 0,
-            logged_at: 0,
-        });
+        locations.push(Location::new(key, parent));
         self.used_bytes += size_of::<Location<V>>() + size_of::<u32>();
         if self.used_bytes > self.limit_bytes { Err(Interrupt::MemoryLimit) } else { Ok(LocationId(id)) }
     }
@@ -332,7 +371,7 @@ impl<V: Vm> SerialStream<V> {
     }
 
     /// Key and value of a location that was read or written.
-    fn settled(&self, id: LocationId) -> (V::Key, V::Value) {
+    pub(super) fn settled(&self, id: LocationId) -> (V::Key, V::Value) {
         let location = &self.locations[id.0 as usize];
         let reset_by = location.parent.map_or(0, |parent| self.locations[parent.0 as usize].reset_by);
         let value = match &location.value {
@@ -356,41 +395,45 @@ impl<V: Vm> SerialStream<V> {
 }
 
 impl<V: Vm> SerialView<V> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             stream: None,
             spare: None,
-            entry: EntryIndex(0),
             reads: Vec::new(),
             writes: Vec::new(),
             late_writes: Vec::new(),
+            unnoted: Vec::new(),
             asked: 0,
         }
     }
 
-    fn begin(&mut self, entry: EntryIndex) {
-        self.entry = entry;
+    fn begin(&mut self) {
         self.reads.clear();
         self.writes.clear();
         self.late_writes.clear();
+        self.unnoted.clear();
+        self.stream().stamp += 1;
     }
 
-    fn stream(&mut self) -> &mut SerialStream<V> {
+    /// Turns the view to a stream, and gives the one before.
+    pub(super) fn turn_to(&mut self, stream: Option<SerialStream<V>>) -> Option<SerialStream<V>> {
+        std::mem::replace(&mut self.stream, stream)
+    }
+
+    pub(super) fn stream(&mut self) -> &mut SerialStream<V> {
         let Some(stream) = &mut self.stream else { panic!("a view has a stream while it executes") };
         stream
     }
 
     fn apply_writes(&mut self, segment: u32, ledger: &mut V::Ledger) -> Result<(), Interrupt<V>> {
-        let Self { stream, writes, late_writes, entry, .. } = self;
+        self.note_steps(segment, ledger);
+        let Self { stream, writes, late_writes, .. } = self;
         let Some(stream) = stream else { panic!("a view has a stream while it executes") };
         for (id, write) in writes.drain(..).chain(late_writes.drain(..)) {
             stream.value(id)?;
             let resets_children = V::resets_children(&write);
             let location = &mut stream.locations[id.0 as usize];
-            location.written_by = entry.0 + 1;
-            if resets_children {
-                location.reset_by = entry.0 + 1;
-            }
+            location.stamp(stream.stamp, resets_children);
             let Location { key, parent, value: Some(after), .. } = location else {
                 unreachable!("looked up right above")
             };
@@ -407,6 +450,43 @@ impl<V: Vm> SerialView<V> {
             (location.logged_in, location.logged_at) = (segment + 1, number);
         }
         Ok(())
+    }
+}
+
+impl<V: Vm> SerialView<V> {
+    /// Notes what all steps but the last did. What stands at their locations now is what they left, or the last step
+    /// will note it once more.
+    fn note_steps(&mut self, segment: u32, ledger: &mut V::Ledger) {
+        let Self { stream, unnoted, .. } = self;
+        let Some(stream) = stream else { panic!("a view has a stream while it executes") };
+        for Unnoted { location: id, before, resets_children } in unnoted.drain(..) {
+            let location = &mut stream.locations[id.0 as usize];
+            let Location { key, parent, value: Some(after), .. } = location else {
+                unreachable!("a step changed it")
+            };
+            if location.logged_in == segment + 1 {
+                stream.vm.note_again(ledger, location.logged_at, after, resets_children);
+                continue;
+            }
+            let change =
+                Change { location: id, key, parent: *parent, before: &before, after, resets_children };
+            let number = stream.vm.note_change(ledger, change);
+            (location.logged_in, location.logged_at) = (segment + 1, number);
+        }
+    }
+}
+
+impl<V: Vm> Location<V> {
+    pub(super) fn new(key: V::Key, parent: Option<LocationId>) -> Self {
+        Self { key, parent, value: None, written_by: 0, reset_by: 0, logged_in: 0, logged_at: 0 }
+    }
+
+    /// A step writes here.
+    fn stamp(&mut self, stamp: u32, resets_children: bool) {
+        self.written_by = stamp;
+        if resets_children {
+            self.reset_by = stamp;
+        }
     }
 }
 
@@ -464,9 +544,19 @@ impl<V: Vm> View<V> for SerialView<V> {
         self.late_writes.push((location, write));
     }
 
-    /// The entries of a serial run have one step each: there is nobody to share the work with.
     fn end_step(&mut self) -> Result<(), Interrupt<V>> {
-        panic!("a serial entry has one step")
+        let Self { stream, writes, late_writes, unnoted, .. } = self;
+        let Some(stream) = stream else { panic!("a view has a stream while it executes") };
+        for (location, write) in writes.drain(..).chain(late_writes.drain(..)) {
+            let value = stream.value(location)?;
+            let before = value.clone();
+            V::apply(value, &write);
+            let resets_children = V::resets_children(&write);
+            stream.locations[location.0 as usize].stamp(stream.stamp, resets_children);
+            unnoted.push(Unnoted { location, before, resets_children });
+        }
+        stream.stamp += 1;
+        Ok(())
     }
 
     fn is_final(&self) -> bool {

@@ -44,6 +44,8 @@ pub struct RunSettings {
     pub(crate) threads: usize,
     /// Whether entries run in their turn only, for a while, where running ahead is in vain.
     pub(crate) may_pause: bool,
+    /// Whether that may be for good: what is left is then executed serially.
+    pub(crate) may_give_up: bool,
     /// Whether each of them has a core to itself, so that a short wait may spin.
     pub(crate) may_spin: bool,
     pub(crate) limits: Limits,
@@ -69,6 +71,7 @@ impl RunSettings {
             pool,
             threads,
             may_pause: true,
+            may_give_up: true,
             may_spin: threads <= cores(),
             limits: Limits::default(),
             fuzz: None,
@@ -81,6 +84,7 @@ impl RunSettings {
     #[must_use]
     pub fn without_pauses(mut self) -> Self {
         self.may_pause = false;
+        self.may_give_up = false;
         self
     }
 
@@ -88,6 +92,7 @@ impl RunSettings {
     #[must_use]
     pub fn with_fuzz(mut self, fuzz: Arc<dyn ScheduleFuzz>) -> Self {
         self.may_pause = !fuzz.never_pauses();
+        self.may_give_up = self.may_pause;
         self.fuzz = Some(fuzz);
         self
     }
@@ -155,6 +160,8 @@ pub struct SegmentMetrics {
     pub commit: Duration,
     /// Thread time spent asleep while the segment was the frontier's.
     pub idle: Duration,
+    /// Transactions of the stream that were committed when the run gave up running ahead, if it did in this segment.
+    pub gave_up_after: Option<u32>,
     /// When the segment was sealed.
     pub sealed_at: Option<Instant>,
 }

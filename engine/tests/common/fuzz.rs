@@ -88,6 +88,10 @@ impl ScheduleFuzz for SeededFuzz {
         self.holds_first
     }
 
+    fn gives_up_at_once(&self) -> bool {
+        hash((self.seed, "gives up")).is_multiple_of(4)
+    }
+
     fn before_execute(&self, entry: EntryIndex, incarnation: Incarnation, is_transaction: bool) {
         if self.holds_first && is_transaction && incarnation.0 == 0 {
             self.hold(entry);

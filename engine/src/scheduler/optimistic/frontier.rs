@@ -4,7 +4,7 @@ use super::{
 };
 use crate::scheduler::{
     entry::{Record, State},
-    ids::EntryIndex,
+    ids::{EntryIndex, LocationId},
     strategy::{SegmentMetrics, Stop},
     vm::{Interrupt, Vm},
 };
@@ -17,6 +17,8 @@ use std::{
 /// What only the thread in charge of the frontier touches.
 pub(super) struct Commits<V: Vm> {
     pub(super) ledger: V::Ledger,
+    /// The run goes on one entry after another: see [`rest`](super::rest).
+    pub(super) are_handed_over: bool,
     pub(super) metrics: SegmentMetrics,
     pub(super) segment_began: Instant,
     pub(super) locations_before: usize,
@@ -49,7 +51,10 @@ impl<V: Vm> Core<V> {
     pub(super) fn commit_ready(&self, commits: &mut Commits<V>) -> ControlFlow<Task> {
         loop {
             let index = EntryIndex(self.frontier());
-            if self.is_stopped() || index.0 == self.submitted.load(Ordering::SeqCst) {
+            if commits.are_handed_over
+                || self.is_stopped()
+                || index.0 == self.submitted.load(Ordering::SeqCst)
+            {
                 return ControlFlow::Continue(());
             }
             let entry = self.entries.get(index.0);
@@ -74,7 +79,7 @@ impl<V: Vm> Core<V> {
                 for location in &record.written {
                     self.memory.mark_estimate(index, *location);
                 }
-                self.caution.note_abort();
+                self.note_abort();
                 return ControlFlow::Break((index, entry.restart(incarnation)));
             }
             if let Err(stop) = self.commit(commits, index, &mut record) {
@@ -145,7 +150,7 @@ impl<V: Vm> Core<V> {
         self.memory.release(std::mem::take(&mut record.charged_bytes));
         let (_, end) = self.vm.entries_of(segment);
         if index.0 + 1 == end.0 {
-            self.seal(commits, segment);
+            self.seal(commits, segment, &|id| self.memory.committed(id));
         }
         self.caution.note_commit();
         self.frontier.store(index.0 + 1, Ordering::SeqCst);
@@ -166,7 +171,12 @@ impl<V: Vm> Core<V> {
         }
     }
 
-    pub(super) fn seal(&self, commits: &mut Commits<V>, segment: u32) {
+    pub(super) fn seal(
+        &self,
+        commits: &mut Commits<V>,
+        segment: u32,
+        lookup: &dyn Fn(LocationId) -> (V::Key, V::Value),
+    ) {
         let start = Instant::now();
         let mut metrics = self.with_counters(std::mem::take(&mut commits.metrics));
         // Of the segments behind.
@@ -178,7 +188,7 @@ impl<V: Vm> Core<V> {
         let locations = self.memory.location_count();
         metrics.locations = (locations - commits.locations_before) as u64;
         commits.locations_before = locations;
-        self.vm.seal(&mut commits.ledger, segment, &|id| self.memory.committed(id));
+        self.vm.seal(&mut commits.ledger, segment, lookup);
         let submitted = commits.submitted_at.get(segment as usize).copied();
         let began = submitted.map_or(commits.segment_began, |submitted| submitted.max(commits.segment_began));
         commits.segment_began = Instant::now();

@@ -4,6 +4,7 @@ mod caution;
 mod driver;
 mod early;
 mod frontier;
+mod rest;
 mod work;
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
     locations::LocationTable,
     memory::Memory,
     retries::Retries,
+    serial::SerialView,
     strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy},
     view::SpeculativeView,
     vm::Vm,
@@ -28,6 +30,7 @@ use driver::Driver;
 use early::Early;
 use frontier::Commits;
 use parking_lot::Mutex;
+use rest::Rest;
 use std::{
     sync::{
         Arc,
@@ -47,6 +50,8 @@ pub struct Optimistic<V: Vm> {
 struct Kept<V: Vm> {
     /// Workers' states.
     locals: Mutex<Vec<V::Local<SpeculativeView<V>>>>,
+    /// Those of drivers that went on alone.
+    serial_locals: Mutex<Vec<V::Local<SerialView<V>>>>,
     /// Tables of locations and entries.
     tables: Mutex<Vec<Tables<V>>>,
 }
@@ -57,6 +62,8 @@ type Tables<V> = (LocationTable<V>, AppendVec<Entry<V>>);
 struct OptimisticRun<V: Vm> {
     core: Arc<Core<V>>,
     kept: Arc<Kept<V>>,
+    /// Once the run has given up. The driver's alone.
+    rest: Mutex<Option<Rest<V>>>,
 }
 
 /// An entry claimed for execution.
@@ -64,7 +71,9 @@ type Task = (EntryIndex, Incarnation);
 
 impl<V: Vm> Default for Optimistic<V> {
     fn default() -> Self {
-        Self { kept: Arc::new(Kept { locals: Mutex::default(), tables: Mutex::default() }) }
+        let kept =
+            Kept { locals: Mutex::default(), serial_locals: Mutex::default(), tables: Mutex::default() };
+        Self { kept: Arc::new(kept) }
     }
 }
 
@@ -86,6 +95,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             charge: CachePadded::new(Charge::new()),
             commits: Mutex::new(Commits {
                 ledger: vm.ledger(),
+                are_handed_over: false,
                 metrics: SegmentMetrics::default(),
                 segment_began: Instant::now(),
                 locations_before: 0,
@@ -95,7 +105,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             }),
             retries: Retries::default(),
             early: Early::default(),
-            caution: Caution::new(settings.may_pause),
+            caution: Caution::new(&settings),
             driver: Driver::default(),
             stop: Mutex::new(None),
             counters: Counters::default(),
@@ -103,7 +113,11 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             vm,
             settings,
         };
-        let run = Arc::new(OptimisticRun { core: Arc::new(core), kept: Arc::clone(&self.kept) });
+        let run = Arc::new(OptimisticRun {
+            core: Arc::new(core),
+            kept: Arc::clone(&self.kept),
+            rest: Mutex::new(None),
+        });
         if run.core.settings.threads > 1 {
             let pool = Arc::clone(&run.core.settings.pool);
             pool.offer(Arc::clone(&run) as Arc<dyn Job>);
@@ -137,12 +151,19 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
         let mut local = self.check_out();
         loop {
             core.work(&mut local, until);
+            if core.caution.has_given_up() {
+                core.go_on_in_order(&mut self.rest.lock(), &self.kept, until);
+            }
             if until() || core.is_stopped() || core.is_complete() {
                 break;
             }
             let asleep = Instant::now();
             core.driver.sleep_unless(&seat, || {
-                until() || core.is_stopped() || core.is_complete() || core.has_work()
+                until()
+                    || core.is_stopped()
+                    || core.is_complete()
+                    || core.has_work()
+                    || core.caution.has_given_up()
             });
             core.add_idle(asleep.elapsed());
         }
@@ -173,7 +194,10 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
             pool.retire(&self);
         }
         // Nobody else is left: no worker, no view.
-        let Some(Self { core, kept, .. }) = Arc::into_inner(self) else { return };
+        let Some(Self { core, kept, rest }) = Arc::into_inner(self) else { return };
+        if let Some(rest) = rest.into_inner() {
+            rest.retire(&kept);
+        }
         let Some(core) = Arc::into_inner(core) else { return };
         let (table, mut entries) = (core.memory.table, core.entries);
         let is_small = table.len() <= super::KEPT_LOCATIONS_MAX && entries.len() <= super::KEPT_ENTRIES_MAX;

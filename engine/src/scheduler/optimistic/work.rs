@@ -88,7 +88,9 @@ impl<V: Vm> Core<V> {
 
     pub(super) fn has_work(&self) -> bool {
         let end = self.window_end();
-        self.caution.admits() && (self.retries.has_below(end) || self.cursor.load(Ordering::SeqCst) < end)
+        !self.caution.has_given_up()
+            && self.caution.admits()
+            && (self.retries.has_below(end) || self.cursor.load(Ordering::SeqCst) < end)
     }
 
     /// One past the last entry that may be begun now.
@@ -153,7 +155,7 @@ impl<V: Vm> Core<V> {
         // One look at the clock ends a phase and begins the next.
         let mut clock = Instant::now();
         loop {
-            if next.is_none() && (self.is_stopped() || until()) {
+            if self.caution.has_given_up() || (next.is_none() && (self.is_stopped() || until())) {
                 return worked;
             }
             match next.take().or_else(|| self.take_task_in_turn(has_turn)) {
@@ -479,11 +481,20 @@ impl<V: Vm> Core<V> {
         }
     }
 
+    /// An execution is thrown away.
+    pub(super) fn note_abort(&self) {
+        self.caution.note_abort();
+        if self.caution.has_given_up() {
+            // It goes on alone.
+            self.driver.wake();
+        }
+    }
+
     /// Marks an entry's writes as guesses and makes it ready. The caller alone may leave the state `from`.
     pub(super) fn invalidate(&self, index: EntryIndex, incarnation: Incarnation, from: State) {
         let entry = self.entries.get(index.0);
         debug_assert_eq!(entry.status().0, from);
-        self.caution.note_abort();
+        self.note_abort();
         for location in &entry.record.lock().written {
             self.memory.mark_estimate(index, *location);
         }
