@@ -520,7 +520,9 @@ impl<V: Vm> View<V> for SerialView<V> {
             stream.locate(key, None)?;
         }
         let mut seen = Vec::new();
-        for id in 0..stream.locations.len() as u32 {
+        // Not all places need be in use.
+        let places: Vec<u32> = stream.index.iter().copied().collect();
+        for id in places {
             let key = stream.locations[id as usize].key.clone();
             if V::in_range(&range, &key) {
                 let value = stream.value(LocationId(id))?.clone();

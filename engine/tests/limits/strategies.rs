@@ -1,11 +1,13 @@
 //! Who chooses the strategy, and who says so.
 
 use crate::{
-    case::{ALICE, BOB, Case, ask, pay},
-    support::{COUNTER, STRANGER, counter, engine, options, run, small},
+    case::{ALICE, BOB, Case, ask, check_same, pay},
+    code::{Code, deploys},
+    support::{COUNTER, STRANGER, counter, engine, expected, options, run, small},
 };
+use alloy_primitives::TxKind;
 use citius_engine::{ExecuteOptions, StrategyChoice, UnknownStrategy};
-use revm::primitives::hardfork::SpecId;
+use revm::{context::TxEnv, primitives::hardfork::SpecId};
 use std::{num::NonZeroUsize, sync::Arc};
 
 /// Blocks for which a chooser could want this or that.
@@ -53,6 +55,59 @@ fn auto_says_why() {
     // What lies between is the chooser's to judge.
     assert_eq!((chosen[0], chosen[1]), ("serial", "serial"));
     assert_eq!(chosen.last(), Some(&"optimistic"));
+}
+
+#[test]
+fn payments_to_contracts_are_executed_in_their_turn_and_all_others_stay_planned() {
+    let case =
+        (0..100).fold(Case::new(SpecId::CANCUN).with_contract(COUNTER, 0, counter()), |case, nonce| {
+            let receiver = if nonce % 10 == 3 { COUNTER } else { STRANGER };
+            case.with(TxEnv { gas_limit: 100_000, ..pay(ALICE, nonce, receiver, 1) })
+        });
+    let expected = expected(&case);
+    for workers in [1, 2, 8] {
+        let outcome = run(&case, &engine(&case, workers), &options(StrategyChoice::Partitioned)).unwrap();
+        check_same(&outcome, &expected, "partitioned");
+        assert_eq!(outcome.metrics.aborts, 0);
+        assert_eq!(outcome.metrics.strategy, "partitioned");
+    }
+}
+
+#[test]
+fn a_receiver_that_gets_code_in_the_block_has_it_run() {
+    // The plan takes the account for one without code, which it has no more when a payment to it is due.
+    let created = ALICE.create(0);
+    let init = deploys(Code::new(), &counter());
+    let create = TxEnv { gas_limit: 200_000, kind: TxKind::Create, data: init, ..pay(ALICE, 0, STRANGER, 0) };
+    let case = (1..60).fold(Case::new(SpecId::CANCUN).with(create), |case, nonce| {
+        let receiver = if nonce == 30 { created } else { STRANGER };
+        case.with(TxEnv { gas_limit: 100_000, ..pay(ALICE, nonce, receiver, 1) })
+    });
+    let expected = expected(&case);
+    for workers in [1, 2, 8] {
+        let outcome = run(&case, &engine(&case, workers), &options(StrategyChoice::Partitioned)).unwrap();
+        check_same(&outcome, &expected, "partitioned");
+        assert!(outcome.metrics.aborts > 0, "everything was executed once more");
+    }
+}
+
+#[test]
+fn a_run_that_is_always_in_vain_goes_on_serially_and_says_so() {
+    let case = (0..150)
+        .fold(Case::new(SpecId::CANCUN).with_contract(COUNTER, 0, counter()), |case, nonce| {
+            case.with(ask(ALICE, nonce, COUNTER, 1)).with(ask(BOB, nonce, COUNTER, 1))
+        });
+    let expected = expected(&case);
+    // How often executions meet is chance: once is enough.
+    let reasons: Vec<String> = (0..50)
+        .map(|_| {
+            let outcome = run(&case, &engine(&case, 4), &options(StrategyChoice::Optimistic)).unwrap();
+            check_same(&outcome, &expected, "optimistic");
+            outcome.metrics.reason
+        })
+        .collect();
+    let gave_up = reasons.iter().filter(|reason| reason.contains("; serially after ")).count();
+    assert!(gave_up > 0, "{reasons:?}");
 }
 
 #[test]
