@@ -21,13 +21,15 @@ pub enum Runner {
     Serial,
     /// The engine's `Optimistic` strategy on [`THREADS`] threads.
     Optimistic,
+    /// The engine's `Partitioned` strategy on [`THREADS`] threads.
+    Partitioned,
     /// Plain revm over a `CacheDB`.
     CacheDb,
 }
 
 impl Runner {
     /// Everybody.
-    pub const ALL: [Self; 3] = [Self::Serial, Self::Optimistic, Self::CacheDb];
+    pub const ALL: [Self; 4] = [Self::Serial, Self::Optimistic, Self::Partitioned, Self::CacheDb];
 
     /// Its name in reports.
     #[must_use]
@@ -35,6 +37,7 @@ impl Runner {
         match self {
             Self::Serial => "serial",
             Self::Optimistic => "optimistic",
+            Self::Partitioned => "partitioned",
             Self::CacheDb => "cachedb",
         }
     }
@@ -72,11 +75,12 @@ impl BlockBench {
         match runner {
             Runner::Serial => self.gas(StrategyChoice::Serial),
             Runner::Optimistic => self.gas(StrategyChoice::Optimistic),
+            Runner::Partitioned => self.gas(StrategyChoice::Partitioned),
             Runner::CacheDb => self.baseline_gas().unwrap_or_else(|reason| panic!("{}: {reason}", self.name)),
         }
     }
 
-    /// Checks that both strategies agree to the last slot, that plain revm uses the same gas, and so does the chain
+    /// Checks that all strategies agree to the last slot, that plain revm uses the same gas, and so does the chain
     /// where the block comes from one. Returns the gas.
     ///
     /// # Errors
@@ -85,9 +89,10 @@ impl BlockBench {
     pub fn verify(&self) -> Result<u64, WrongAnswer> {
         let wrong = |reason: String| WrongAnswer { bench: self.name.clone(), reason };
         let serial = self.execute(StrategyChoice::Serial);
-        let difference = compare::verdicts(&serial, &self.execute(StrategyChoice::Optimistic));
-        if let Some(difference) = difference {
-            return Err(wrong(difference));
+        for strategy in [StrategyChoice::Optimistic, StrategyChoice::Partitioned] {
+            if let Some(difference) = compare::verdicts(&serial, &self.execute(strategy)) {
+                return Err(wrong(format!("{strategy}: {difference}")));
+            }
         }
         let gas = serial.map_err(|error| wrong(error.to_string()))?.gas_used;
         let baseline = self.baseline_gas().map_err(wrong)?;

@@ -2,7 +2,7 @@
 //!
 //! | bench | measures |
 //! |---|---|
-//! | `blocks` | whole blocks: the engine's two strategies and plain revm over a `CacheDB` ([`blocks`]) |
+//! | `blocks` | whole blocks: the engine's strategies and plain revm over a `CacheDB` ([`blocks`]) |
 //! | `bounds` | nothing, but computes how far perfect scheduling could spread `mainnet-like` blocks ([`bounds`]) |
 //! | `parts` | the scheduler with a machine that does next to nothing: reads, commits, aborts, wake-ups; the recovery of senders ([`parts`]) |
 //!

@@ -280,7 +280,8 @@ impl<'e> BlockStream<'e> {
             threads: active,
             may_pause,
             // Blocks that follow may be others.
-            may_give_up: may_pause && (self.is_alone || fuzz.is_some_and(ScheduleFuzz::gives_up_at_once)),
+            may_give_up: may_pause
+                && (self.is_alone || fuzz.is_some_and(|fuzz| fuzz.gives_up_after().is_some())),
             may_spin,
             limits: Limits { token: self.options.cancel.clone(), deadline: self.options.deadline },
             fuzz: self.options.fuzz.clone(),

@@ -2,8 +2,8 @@
 //!
 //! The engine takes ordered blocks with recovered senders and a [`StateReader`], and returns outcomes, receipts
 //! and a change set. [`Engine::execute_block`] executes one block, [`Engine::stream`] a sequence of them that
-//! overlap. Two strategies stand behind one trait ([`scheduler::Strategy`]): `Serial` and `Optimistic`; `auto`
-//! chooses and says why. The scheduler knows no opcodes: the EVM is one machine behind [`scheduler::Vm`].
+//! overlap. Three strategies stand behind one trait ([`scheduler::Strategy`]): `Serial`, `Optimistic` and, for blocks of
+//! payments, `Partitioned`; `auto` chooses and says why. The scheduler knows no opcodes: the EVM is one machine behind [`scheduler::Vm`].
 //!
 //! [`StateReader`]: citius_state::StateReader
 //!

@@ -11,10 +11,10 @@ pub trait ScheduleFuzz: Send + Sync {
         true
     }
 
-    /// Whether the run is to give up running ahead, for good, with the first execution that is thrown away; asked where
-    /// it may pause.
-    fn gives_up_at_once(&self) -> bool {
-        false
+    /// After how many executions thrown away the run is to give up running ahead, for good; after none before anything
+    /// is executed. Asked where it may pause.
+    fn gives_up_after(&self) -> Option<u32> {
+        None
     }
 
     /// Called after every read of an execution; may block for a while.

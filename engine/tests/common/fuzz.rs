@@ -88,8 +88,9 @@ impl ScheduleFuzz for SeededFuzz {
         self.holds_first
     }
 
-    fn gives_up_at_once(&self) -> bool {
-        hash((self.seed, "gives up")).is_multiple_of(4)
+    fn gives_up_after(&self) -> Option<u32> {
+        let dice = hash((self.seed, "gives up"));
+        dice.is_multiple_of(4).then_some((dice / 4 % 4) as u32)
     }
 
     fn before_execute(&self, entry: EntryIndex, incarnation: Incarnation, is_transaction: bool) {

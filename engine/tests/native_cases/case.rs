@@ -1,6 +1,9 @@
 //! One small block, executed every way there is.
 
-use crate::{oracle::oracle_block, schedule::Order};
+use crate::{
+    oracle::oracle_block,
+    schedule::{GivesUp, Order},
+};
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use citius_engine::{
@@ -166,6 +169,8 @@ impl Case {
             let engine = self.engine_with_batches(&pool(3), batch_gas_max);
             let answer = self.execute(&engine, StrategyChoice::Optimistic, None);
             check_equal(&answer, &serial, &format!("entries of {batch_gas_max} gas"));
+            let answer = self.execute(&engine, StrategyChoice::Optimistic, Some(Arc::new(GivesUp)));
+            check_equal(&answer, &serial, &format!("given up, with entries of {batch_gas_max} gas"));
         }
         self.check_backwards(&serial);
         serial

@@ -83,6 +83,33 @@ fn storage_of_a_destroyed_contract_is_gone_when_it_is_created_again() {
 }
 
 #[test]
+fn what_the_block_wrote_before_the_destruction_is_gone_with_the_rest() {
+    // Sets slots 4 and 2; given data, destroys itself in favour of its caller. Its init code sets slot 2.
+    let diary = Code::new()
+        .op(op::CALLDATASIZE)
+        .when(Code::new().ops(&[op::CALLER, op::SELFDESTRUCT]))
+        .push(7)
+        .store(4)
+        .push(8)
+        .store(2)
+        .bytes();
+    let init = deploys(Code::new().push(5).store(2), &diary);
+    let child = created_by(FACTORY, &init);
+    let done = Case::new(SpecId::SHANGHAI)
+        .with_contract(child, 9, diary)
+        .with_slot(child, 4, 44)
+        .with_contract(FACTORY, 0, Code::new().create2(&init, 0).bytes())
+        .with(call(ALICE, 0, child))
+        .with(ask(BOB, 0, child, 1))
+        .with(call(CAROL, 0, FACTORY))
+        .executes();
+    assert_eq!(done.statuses(), [true; 3]);
+    assert_eq!(done.storage(child), BTreeMap::from([(2, 5)]));
+    let change = done.outcome.changes.account(child).unwrap();
+    assert_eq!((change.storage_wiped, change.storage.len()), (true, 1));
+}
+
+#[test]
 fn a_destroyed_contract_that_is_not_created_again_leaves_nothing() {
     let (case, child) = case(SpecId::SHANGHAI, 0);
     let done = case.with(ask(BOB, 0, child, 1)).with(ask(ALICE, 0, READER, 0)).executes();

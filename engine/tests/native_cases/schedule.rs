@@ -9,6 +9,19 @@ use std::{
     time::Duration,
 };
 
+/// Runs nothing ahead: the run is handed over before anything is executed.
+pub(crate) struct GivesUp;
+
+impl ScheduleFuzz for GivesUp {
+    fn never_pauses(&self) -> bool {
+        false
+    }
+
+    fn gives_up_after(&self) -> Option<u32> {
+        Some(0)
+    }
+}
+
 /// Holds the first execution of each transaction until the one before it in the order was executed.
 #[derive(Debug)]
 pub(crate) struct Order {

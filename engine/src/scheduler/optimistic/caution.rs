@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub(super) struct Caution {
     may_pause: bool,
     may_give_up: bool,
-    /// The first execution that is thrown away is one too many.
-    gives_up_at_once: bool,
+    /// So many executions thrown away are too many.
+    gives_up_after: Option<u32>,
+    aborts: AtomicU32,
     has_given_up: AtomicBool,
     weight: AtomicU32,
     /// Commits until running ahead is tried again; 0 while it goes on.
@@ -36,11 +37,13 @@ const PAUSE_MAX: u32 = 1 << 10;
 impl Caution {
     pub(super) fn new(settings: &RunSettings) -> Self {
         let RunSettings { may_pause, may_give_up, fuzz, .. } = settings;
+        let gives_up_after = fuzz.as_ref().filter(|_| *may_give_up).and_then(|fuzz| fuzz.gives_up_after());
         Self {
             may_pause: *may_pause,
             may_give_up: *may_give_up,
-            gives_up_at_once: fuzz.as_ref().is_some_and(|fuzz| fuzz.gives_up_at_once()),
-            has_given_up: AtomicBool::new(false),
+            gives_up_after,
+            aborts: AtomicU32::new(0),
+            has_given_up: AtomicBool::new(gives_up_after == Some(0)),
             weight: AtomicU32::new(0),
             pause_left: AtomicU32::new(0),
             next_pause: AtomicU32::new(PAUSE_MIN),
@@ -75,10 +78,12 @@ impl Caution {
 
     /// An execution is thrown away. Called by any worker.
     pub(super) fn note_abort(&self) {
-        if self.gives_up_at_once && self.may_give_up {
+        // Relaxed here and below: these counts publish nothing, and need not be exact.
+        if let Some(most) = self.gives_up_after
+            && self.aborts.fetch_add(1, Ordering::Relaxed) + 1 >= most
+        {
             self.has_given_up.store(true, Ordering::SeqCst);
         }
-        // Relaxed here and below: these counts publish nothing, and need not be exact.
         let pause = self.next_pause.load(Ordering::Relaxed);
         let is_last_try = self.may_give_up && pause > PAUSE_MIN;
         let weight_max = if is_last_try { SECOND_WEIGHT_MAX } else { WEIGHT_MAX };

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 use crossbeam::utils::CachePadded;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -290,18 +290,18 @@ impl<V: Vm> Core<V> {
         Ok(())
     }
 
-    /// A location's shard, where all parts are made that may be, and its place there.
-    fn find(&self, id: LocationId) -> Result<(MutexGuard<'_, Shard<V>>, usize), Interrupt<V>> {
-        let (mut shard, place) = self.shards.find(id);
-        if shard.items.get(shard.next).is_some_and(|item| item.entry < self.until.load(Ordering::SeqCst)) {
-            let Some(planned) = self.planned.lock().clone() else { unreachable!("there are parts") };
-            if let Err(trouble) = self.make_parts(&planned, &mut shard) {
-                self.trouble.lock().get_or_insert(trouble);
-                // Whoever takes the trouble says why.
-                return Err(Interrupt::Cancelled);
-            }
+    /// Has all parts made in a shard that may be.
+    fn catch_up_in(&self, shard: &mut Shard<V>) -> Result<(), Interrupt<V>> {
+        let due = |item: &Item| item.entry < self.until.load(Ordering::SeqCst);
+        if !shard.items.get(shard.next).is_some_and(due) {
+            return Ok(());
         }
-        Ok((shard, place))
+        let Some(planned) = self.planned.lock().clone() else { unreachable!("there are parts") };
+        self.make_parts(&planned, shard).map_err(|trouble| {
+            self.trouble.lock().get_or_insert(trouble);
+            // Whoever takes the trouble says why.
+            Interrupt::Cancelled
+        })
     }
 
     fn note_changes(&self, number: usize) {
@@ -312,16 +312,37 @@ impl<V: Vm> Core<V> {
 
     /// The location of a key.
     pub(super) fn locate(&self, key: V::Key, parent: Option<LocationId>) -> Result<LocationId, Interrupt<V>> {
-        let (id, is_new) = self.shards.locate(key, parent);
+        let (_, id, is_new) = self.shards.locate(key, parent);
         if is_new {
             self.charge(Shards::<V>::BYTES_PER_LOCATION)?;
         }
         Ok(id)
     }
 
+    /// The location of a key, and what the entry in its turn finds there.
+    pub(super) fn look(
+        &self,
+        key: V::Key,
+        parent: Option<LocationId>,
+    ) -> Result<(LocationId, V::Value), Interrupt<V>> {
+        let (mut shard, id, is_new) = self.shards.locate(key, parent);
+        if is_new {
+            self.charge(Shards::<V>::BYTES_PER_LOCATION)?;
+        }
+        self.catch_up_in(&mut shard)?;
+        if (parent.is_none() || !self.shards.has_resets())
+            && let Some(value) = shard.value_at(id)
+        {
+            return Ok((id, value.clone()));
+        }
+        drop(shard);
+        Ok((id, self.value(id)?))
+    }
+
     /// What the entry in its turn finds at a location.
     pub(super) fn value(&self, id: LocationId) -> Result<V::Value, Interrupt<V>> {
-        let (mut shard, place) = self.find(id)?;
+        let (mut shard, place) = self.shards.find(id);
+        self.catch_up_in(&mut shard)?;
         let location = shard.at(place);
         if (location.parent.is_none() || !self.shards.has_resets())
             && let Some(value) = &location.value

@@ -133,14 +133,19 @@ impl<V: Vm> Shards<V> {
         (self.shard(id.0 as usize & (SHARDS - 1)), (id.0 >> SHARD_BITS) as usize)
     }
 
-    /// The location of a key, and whether this call made it.
-    pub(super) fn locate(&self, key: V::Key, parent: Option<LocationId>) -> (LocationId, bool) {
+    /// The location of a key, in its shard, and whether this call made it.
+    pub(super) fn locate(
+        &self,
+        key: V::Key,
+        parent: Option<LocationId>,
+    ) -> (MutexGuard<'_, Shard<V>>, LocationId, bool) {
         let hash = self.hash(&key);
         let number = Self::number(hash);
         let mut shard = self.shard(number);
         let known = shard.locations.len();
         let place = shard.locate(&self.hasher, hash, key, parent);
-        (id(number, place), shard.locations.len() > known)
+        let is_new = shard.locations.len() > known;
+        (shard, id(number, place), is_new)
     }
 
     /// As [`Shards::locate`], in a shard that the caller has.
@@ -260,6 +265,11 @@ impl<V: Vm> Shard<V> {
                 place
             }
         }
+    }
+
+    /// The value of one of its locations, if it is known.
+    pub(super) fn value_at(&self, id: LocationId) -> Option<&V::Value> {
+        self.locations[(id.0 >> SHARD_BITS) as usize].value.as_ref()
     }
 
     pub(super) fn at(&mut self, place: usize) -> &mut Location<V> {

@@ -58,8 +58,7 @@ impl<V: Vm> View<V> for TurnView<V> {
         if limits.token.is_cancelled() || (looks_at_clock && limits.exceeded().is_some()) {
             return Err(Interrupt::Cancelled);
         }
-        let location = self.core().locate(key, parent)?;
-        let value = self.core().value(location)?;
+        let (location, value) = self.core().look(key, parent)?;
         let id = ReadId(self.reads.len() as u32);
         self.reads.push(location);
         Ok((id, value))
