@@ -61,6 +61,9 @@ pub(crate) struct Outline {
     selector: Option<[u8; 4]>,
 }
 
+/// Wallets give payments more than the 21,000 that they need, but not without end.
+const PAYMENT_GAS_MAX: u64 = 200_000;
+
 /// A contract and the first four bytes of the call data.
 pub(crate) type Function = (Address, [u8; 4]);
 
@@ -74,6 +77,11 @@ impl Outline {
             to: tx.kind.to().copied(),
             selector: tx.data.first_chunk().copied(),
         }
+    }
+
+    /// Whether it looks like a payment: without data, of a type that can be one, and with no gas to do much else.
+    pub(crate) fn may_be_payment(&self) -> bool {
+        self.data_bytes == 0 && self.to.is_some() && self.tx_type <= 2 && self.gas_limit <= PAYMENT_GAS_MAX
     }
 
     /// What is called, if it is a function of a contract.

@@ -8,6 +8,7 @@ use crate::{
     pool::{Announcement, cores},
     scheduler::{Optimistic, Partitioned, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
 };
+use alloy_hardforks::EthereumHardforks;
 use citius_state::StateReader;
 use std::{num::NonZeroUsize, sync::Arc, time::Instant};
 
@@ -166,7 +167,7 @@ impl Engine {
 }
 
 /// Consecutive blocks, executed as one sequence: a block's transactions start while the tail of the one before
-/// still runs. An invalid block ends the stream there; everything before it stands.
+/// still runs (where they run ahead: `Serial` and `Partitioned` take block after block). An invalid block ends the stream there; everything before it stands.
 pub struct BlockStream<'e> {
     engine: &'e Engine,
     vm: Arc<EvmStream>,
@@ -267,7 +268,8 @@ impl<'e> BlockStream<'e> {
     fn start(&mut self, first: &Block) -> Option<Announcement<'e>> {
         let engine = self.engine;
         let active = self.active_threads();
-        let decision = decide(self.options.strategy, first, active, !self.is_alone);
+        let plans_payments = !engine.chain.is_amsterdam_active_at_timestamp(first.header.timestamp);
+        let decision = decide(self.options.strategy, first, active, !self.is_alone, plans_payments);
         let may_spin = active <= cores();
         let is_shared = decision.chosen.is_parallel() && active > 1 && may_spin;
         let announcement = is_shared.then(|| engine.pool.announce());

@@ -1,6 +1,6 @@
 //! Which strategy runs: what the caller named, or what a block looks like.
 
-use crate::{Block, Transaction, block::Outline};
+use crate::{Block, Transaction};
 use std::{fmt, str::FromStr};
 
 /// The strategy that a caller wants.
@@ -95,8 +95,15 @@ const CALL_GAS_PER_TRANSACTION_MIN: u64 = 9_000;
 const PAYMENTS_MIN: usize = 300;
 const PAYMENTS_PERCENT_MIN: usize = 90;
 
-/// Decides on a strategy. `ahead` tells that more blocks follow in the same stream.
-pub(crate) fn decide(choice: StrategyChoice, block: &Block, threads: usize, ahead: bool) -> Decision {
+/// Decides on a strategy. `ahead` tells that more blocks follow in the same stream, `plans_payments` that the block's fork
+/// is one in which payments are planned.
+pub(crate) fn decide(
+    choice: StrategyChoice,
+    block: &Block,
+    threads: usize,
+    ahead: bool,
+    plans_payments: bool,
+) -> Decision {
     let decision = |chosen| move |reason: String| Decision { chosen, reason };
     let serial = decision(Chosen::Serial);
     let optimistic = decision(Chosen::Optimistic);
@@ -125,9 +132,9 @@ pub(crate) fn decide(choice: StrategyChoice, block: &Block, threads: usize, ahea
     let calls = calls.count();
     let per_transaction = call_gas / count as u64;
     if per_transaction < CALL_GAS_PER_TRANSACTION_MIN {
-        let pays = |tx: &&Outline| tx.data_bytes == 0 && tx.to.is_some();
-        let payments = block.transactions.iter().map(Transaction::outline).filter(pays).count();
-        if payments >= PAYMENTS_MIN && payments * 100 >= count * PAYMENTS_PERCENT_MIN {
+        let outlines = block.transactions.iter().map(Transaction::outline);
+        let payments = outlines.filter(|tx| tx.may_be_payment()).count();
+        if plans_payments && payments >= PAYMENTS_MIN && payments * 100 >= count * PAYMENTS_PERCENT_MIN {
             return partitioned(format!("{payments} payments among {count} transactions"));
         }
         return serial(format!("{count} transactions of {per_transaction} gas beyond their base on average"));
@@ -154,14 +161,18 @@ mod tests {
     }
 
     fn chosen(count: usize, gas_limit: u64, threads: usize) -> Chosen {
-        decide(StrategyChoice::Auto, &block(count, gas_limit), threads, false).chosen
+        decide(StrategyChoice::Auto, &block(count, gas_limit), threads, false, true).chosen
     }
 
     fn payments(count: usize, calls: usize) -> Chosen {
+        payments_of(90_000, count, calls, true)
+    }
+
+    fn payments_of(gas_limit: u64, count: usize, calls: usize, plans_payments: bool) -> Chosen {
         let mut block = block(calls, 30_000);
-        let payment = Transaction::new(TxEnv { gas_limit: 90_000, ..TxEnv::default() }, B256::ZERO);
+        let payment = Transaction::new(TxEnv { gas_limit, ..TxEnv::default() }, B256::ZERO);
         block.transactions.extend(vec![payment; count]);
-        decide(StrategyChoice::Auto, &block, 2, false).chosen
+        decide(StrategyChoice::Auto, &block, 2, false, plans_payments).chosen
     }
 
     #[test]
@@ -180,13 +191,19 @@ mod tests {
         assert_eq!(payments(1_000, 100), Chosen::Partitioned);
         assert_eq!(payments(1_000, 200), Chosen::Serial, "interrupted too often");
         assert_eq!(payments(100, 0), Chosen::Serial, "too few");
+        assert_eq!(payments_of(5_000_000, 1_000, 0, true), Chosen::Serial, "gas for much else");
+        assert_eq!(
+            payments_of(21_000, 1_000, 0, false),
+            Chosen::Serial,
+            "a fork in which they are more than that"
+        );
     }
 
     #[test]
     fn a_named_strategy_is_what_runs_and_every_decision_says_why() {
         for count in [0, 1, 1_000] {
             for threads in [1, 2, 32] {
-                let decide = |choice| decide(choice, &block(count, 100_000), threads, false);
+                let decide = |choice| decide(choice, &block(count, 100_000), threads, false, true);
                 assert_eq!(decide(StrategyChoice::Serial).chosen, Chosen::Serial);
                 assert_eq!(decide(StrategyChoice::Optimistic).chosen, Chosen::Optimistic);
                 assert_eq!(decide(StrategyChoice::Partitioned).chosen, Chosen::Partitioned);

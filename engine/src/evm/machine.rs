@@ -52,6 +52,9 @@ unsafe impl<W: View<EvmStream>> Send for EvmLocal<W> {}
 /// EVM memory that an EVM keeps from one transaction to the next: no transaction of 16 Mgas needs more.
 const KEPT_MEMORY_BYTES: usize = 4 << 20;
 
+/// A transaction of more gas takes long, compared with payments.
+const LONG_GAS: u64 = 200_000;
+
 /// What a step gave.
 #[derive(Debug)]
 pub(crate) enum EvmOutput {
@@ -307,6 +310,10 @@ impl Vm for EvmStream {
         let tx = &prepared.block.transactions[index].env;
         local.evm.ctx.tx = Arc::clone(tx);
         Self::payment(local, tx)
+    }
+
+    fn is_long(&self, entry: EntryIndex) -> bool {
+        self.transactions_of(entry).any(|tx| tx.outline().gas_limit > LONG_GAS)
     }
 
     fn ledger(&self) -> Ledger {

@@ -21,3 +21,5 @@ mod writes;
 
 pub(crate) use batches::Batching;
 pub(crate) use stream::EvmStream;
+#[cfg(all(test, not(feature = "loom")))]
+pub(crate) use value::EvmKey;

@@ -359,14 +359,35 @@ impl<V: Vm> Memory<V> {
     /// Every location as it is committed, by id, for a run that goes on with nothing ahead of the frontier; and which of
     /// them are in use.
     pub(super) fn hand_over(&self) -> (Vec<serial::Location<V>>, Vec<LocationId>) {
-        let count = self.table.len();
-        let published: Vec<_> = self.table.iter().filter(|(id, _)| id.0 < count).collect();
+        self.hand_over_first(self.table.len())
+    }
+
+    /// As [`Memory::hand_over`], of this many ids. Whoever has not noticed yet goes on making locations, of which none is
+    /// committed: one is left out if its id, or its parent, is beyond.
+    fn hand_over_first(&self, count: u32) -> (Vec<serial::Location<V>>, Vec<LocationId>) {
+        let mut published: Vec<_> = self.table.iter().filter(|(id, _)| id.0 < count).collect();
         let Some((_, some)) = published.first() else { return (Vec::new(), Vec::new()) };
         // Of places that nobody uses.
         let nothing = || serial::Location::new(some.key.clone(), None);
         let mut locations: Vec<_> = std::iter::repeat_with(nothing).take(count as usize).collect();
+        let mut is_kept = vec![false; count as usize];
         let mut ids = Vec::with_capacity(published.len());
-        for (id, location) in published {
+        let mut left = usize::MAX;
+        // Parents before their children.
+        while published.len() < left {
+            left = published.len();
+            published.retain(|(id, location)| {
+                let parent = location.parent.map(|parent| is_kept.get(parent.0 as usize));
+                let is_next = parent.is_none_or(|is_kept| is_kept == Some(&true));
+                if is_next {
+                    is_kept[id.0 as usize] = true;
+                    ids.push(*id);
+                }
+                !is_next
+            });
+        }
+        for id in &ids {
+            let location = self.table.get(*id);
             let to = &mut locations[id.0 as usize];
             to.key = location.key.clone();
             to.parent = location.parent;
@@ -380,14 +401,8 @@ impl<V: Vm> Memory<V> {
                 }
                 (to.logged_in, to.logged_at) = (cell.logged_in, cell.logged_at);
             }
-            ids.push(id);
         }
         (locations, ids)
-    }
-
-    /// Memory in use, and the budget of the stream so far, in bytes.
-    pub(super) fn used_and_limit_bytes(&self) -> (usize, usize) {
-        (self.used_bytes.load(Ordering::Relaxed), self.limit_bytes())
     }
 
     /// Counts locations that were made elsewhere.
@@ -460,5 +475,31 @@ fn into_result<V: Vm>(fold: Fold<V::Value>) -> Result<V::Value, Interrupt<V>> {
     match fold {
         Fold::Value(value) => Ok(value),
         Fold::Wait(entry) => Err(Interrupt::Blocked(entry)),
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+    use crate::evm::{EvmKey, EvmStream};
+    use alloy_primitives::{Address, U256};
+
+    #[test]
+    fn a_location_whose_parent_came_too_late_is_not_handed_over() {
+        let memory: Memory<EvmStream> = Memory::new(None, 16, Arc::default());
+        let (mut one, mut other) = (Share::default(), Share::default());
+        let account = |byte| EvmKey::Account(Address::repeat_byte(byte));
+        let (early, _) = memory.table.intern(&account(1), None, &mut one);
+        let count = memory.table.len();
+        // Another worker makes an account, of whose slots this one, which still has early ids, makes one.
+        let (late, _) = memory.table.intern(&account(2), None, &mut other);
+        assert!(late.0 >= count);
+        let slot = EvmKey::Slot(late, U256::ONE);
+        let (orphan, _) = memory.table.intern(&slot, Some(late), &mut one);
+        let (child, _) = memory.table.intern(&EvmKey::Slot(early, U256::ONE), Some(early), &mut one);
+        assert!(orphan.0 < count && child.0 < count);
+        let (locations, mut ids) = memory.hand_over_first(count);
+        ids.sort_unstable();
+        assert_eq!((locations.len() as u32, ids), (count, vec![early, child]));
     }
 }

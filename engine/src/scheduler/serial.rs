@@ -29,7 +29,7 @@ pub(super) struct SerialView<V: Vm> {
     reads: Vec<LocationId>,
     writes: Writes<V>,
     late_writes: Writes<V>,
-    /// What earlier steps of the entry did, to be noted when it is committed.
+    /// What the steps of the entry did that were ended, to be noted when it is committed.
     unnoted: Vec<Unnoted<V>>,
     asked: u32,
 }
@@ -279,6 +279,9 @@ pub(super) fn run_entry<V: Vm>(
 }
 
 impl<V: Vm> SerialStream<V> {
+    /// Memory that a location takes.
+    const BYTES_PER_LOCATION: usize = size_of::<Location<V>>() + size_of::<u32>();
+
     fn new(vm: Arc<V>, settings: RunSettings, spare: Option<Tables<V>>) -> Self {
         let (index, locations) = spare.unwrap_or_else(|| {
             let expected = settings.expected_locations;
@@ -303,7 +306,7 @@ impl<V: Vm> SerialStream<V> {
         settings: RunSettings,
         locations: Vec<Location<V>>,
         published: impl Iterator<Item = LocationId>,
-        (used_bytes, limit_bytes): (usize, usize),
+        limit_bytes: usize,
     ) -> Self {
         let hasher = foldhash::fast::RandomState::default();
         let mut index = HashTable::with_capacity(2 * locations.len());
@@ -313,6 +316,7 @@ impl<V: Vm> SerialStream<V> {
         }
         let stamps = locations.iter().map(|location| location.written_by.max(location.reset_by));
         let stamp = stamps.max().unwrap_or_default();
+        let used_bytes = locations.len() * Self::BYTES_PER_LOCATION;
         Self { vm, settings, index, hasher, locations, used_bytes, limit_bytes, stamp }
     }
 
@@ -347,7 +351,7 @@ impl<V: Vm> SerialStream<V> {
         let id = locations.len() as u32;
         entry.insert(id);
         locations.push(Location::new(key, parent));
-        self.used_bytes += size_of::<Location<V>>() + size_of::<u32>();
+        self.used_bytes += Self::BYTES_PER_LOCATION;
         if self.used_bytes > self.limit_bytes { Err(Interrupt::MemoryLimit) } else { Ok(LocationId(id)) }
     }
 
@@ -454,8 +458,8 @@ impl<V: Vm> SerialView<V> {
 }
 
 impl<V: Vm> SerialView<V> {
-    /// Notes what all steps but the last did. What stands at their locations now is what they left, or the last step
-    /// will note it once more.
+    /// Notes what the steps did that were ended. What stands at their locations now is what they left, and whatever is
+    /// still to be written notes it once more.
     fn note_steps(&mut self, segment: u32, ledger: &mut V::Ledger) {
         let Self { stream, unnoted, .. } = self;
         let Some(stream) = stream else { panic!("a view has a stream while it executes") };

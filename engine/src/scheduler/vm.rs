@@ -147,6 +147,12 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
         None
     }
 
+    /// Whether an entry without plan may take so long that it should not begin before it is sure that all before it went
+    /// as planned.
+    fn is_long(&self, _entry: EntryIndex) -> bool {
+        false
+    }
+
     /// A fresh ledger.
     fn ledger(&self) -> Self::Ledger;
 
@@ -157,7 +163,7 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// A refusal, as from [`Vm::commit`], which must give the same one for any output of such an entry.
     fn admit(&self, ledger: &Self::Ledger, entry: EntryIndex) -> Result<(), Self::Refusal>;
 
-    /// Takes an entry's validated output into the ledger, in order.
+    /// Takes an entry's output into the ledger, in order: it is validated, or planned.
     ///
     /// # Errors
     ///

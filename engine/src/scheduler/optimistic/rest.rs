@@ -48,10 +48,9 @@ impl<V: Vm> Core<V> {
     fn take_over(&self, kept: &Kept<V>) -> Rest<V> {
         let mut commits = self.commits.lock();
         commits.are_handed_over = true;
-        let frontier = EntryIndex(self.frontier());
-        if let Some(last) = frontier.0.checked_sub(1) {
-            commits.metrics.gave_up_after = Some(self.vm.transactions_through(EntryIndex(last)));
-        }
+        let last = self.frontier().checked_sub(1);
+        let done = last.map_or(0, |last| self.vm.transactions_through(EntryIndex(last)));
+        commits.metrics.gave_up_after = Some(done);
         let ledger = std::mem::replace(&mut commits.ledger, self.vm.ledger());
         let (locations, ids) = self.memory.hand_over();
         let locations_before = locations.len();
@@ -60,7 +59,7 @@ impl<V: Vm> Core<V> {
             self.settings.clone(),
             locations,
             ids.into_iter(),
-            self.memory.used_and_limit_bytes(),
+            self.memory.limit_bytes(),
         );
         let pooled = kept.serial_locals.lock().pop();
         let mut local = pooled.unwrap_or_else(|| self.vm.local(SerialView::new()));

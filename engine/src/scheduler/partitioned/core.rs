@@ -7,11 +7,10 @@ use super::{
 };
 use crate::{
     CancelReason,
-    cancel::DEADLINE_INTERVAL,
     scheduler::{
         ids::{EntryIndex, LocationId},
         plan::Plan,
-        strategy::{RunSettings, Stop, panic_message},
+        strategy::{RunSettings, Stop},
         vm::{Interrupt, Vm},
     },
 };
@@ -40,12 +39,17 @@ pub(super) struct Core<V: Vm> {
     /// As far as others were told. Only the caller looks.
     shared_until: AtomicU32,
     trouble: Mutex<Option<Trouble<V>>>,
+    has_trouble: AtomicBool,
     /// What the shards noted of the segment at hand.
     notes: Mutex<Vec<V::Ledger>>,
     used_bytes: CachePadded<AtomicUsize>,
+    /// As of the beginning of the segment at hand.
+    used_before: AtomicUsize,
     limit_bytes: AtomicUsize,
     /// Thread time spent in tasks of the segment at hand.
     task_ns: AtomicU64,
+    /// And by the caller waiting for others' tasks.
+    wait_ns: AtomicU64,
     /// Pool workers inside.
     helpers: AtomicUsize,
     is_closing: AtomicBool,
@@ -53,15 +57,17 @@ pub(super) struct Core<V: Vm> {
 
 /// Why a segment does not go as planned.
 pub(super) enum Trouble<V: Vm> {
-    /// A part can not be made, or what stands at its location can not be read: entries have to be executed one after
-    /// another to tell what comes of it.
+    /// A part can not be made, what stands at its location can not be read, memory ran out, or something panicked:
+    /// entries have to be executed one after another to tell what comes of it.
     Surprise,
-    Interrupt(Interrupt<V>),
-    Panicked(String),
+    Stop(Stop<V>),
 }
 
 /// How long a worker waits for the next phase before it leaves: about as long as it would take to come again.
 const SPIN_MAX: Duration = Duration::from_micros(40);
+
+/// How many parts go by between two looks at the clock.
+const CLOCK_INTERVAL: u32 = 32;
 
 /// Parts of fewer entries than these are left until somebody looks at their shard: telling others takes longer.
 const SHARED_MIN: u32 = 32;
@@ -78,10 +84,13 @@ impl<V: Vm> Core<V> {
             until: AtomicU32::new(0),
             shared_until: AtomicU32::new(0),
             trouble: Mutex::new(None),
+            has_trouble: AtomicBool::new(false),
             notes: Mutex::default(),
             used_bytes: CachePadded::default(),
+            used_before: AtomicUsize::new(0),
             limit_bytes: AtomicUsize::new(0),
             task_ns: AtomicU64::new(0),
+            wait_ns: AtomicU64::new(0),
             helpers: AtomicUsize::new(0),
             is_closing: AtomicBool::new(false),
         }
@@ -98,7 +107,16 @@ impl<V: Vm> Core<V> {
         self.until.store(planned.first, Ordering::SeqCst);
         self.shared_until.store(planned.first, Ordering::Relaxed);
         self.task_ns.store(0, Ordering::Relaxed);
+        self.wait_ns.store(0, Ordering::Relaxed);
+        self.used_before.store(self.used_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
         *self.planned.lock() = Some(planned);
+    }
+
+    /// Undoes what was done of the segment at hand. No phase is open.
+    pub(super) fn roll_back(&self, segment: u32) {
+        self.shards.roll_back(segment == 0);
+        // Nothing is left of what was planned; locations are, in a stream, but whoever comes finds them.
+        self.used_bytes.store(self.used_before.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Lets everybody who comes work at a phase of the segment at hand, works too, and ends when all is done.
@@ -121,8 +139,22 @@ impl<V: Vm> Core<V> {
 
     pub(super) fn end_phase(&self) -> Result<(), Trouble<V>> {
         self.take_tasks();
+        let waiting = Instant::now();
         self.phases.wait();
+        self.add_time(&self.wait_ns, waiting.elapsed());
+        self.has_trouble.store(false, Ordering::Relaxed);
         self.trouble.lock().take().map_or(Ok(()), Err)
+    }
+
+    /// Whether somebody met with trouble: whatever is executed now is in vain.
+    pub(super) fn has_trouble(&self) -> bool {
+        // Relaxed: who takes the trouble takes a lock.
+        self.has_trouble.load(Ordering::Relaxed)
+    }
+
+    fn meet(&self, trouble: Trouble<V>) {
+        self.trouble.lock().get_or_insert(trouble);
+        self.has_trouble.store(true, Ordering::Relaxed);
     }
 
     /// All entries before `until` are executed, or planned: their parts may be made. Whoever is there begins with that, if
@@ -149,6 +181,11 @@ impl<V: Vm> Core<V> {
     /// Thread time spent in tasks since the segment began.
     pub(super) fn task_time(&self) -> Duration {
         Duration::from_nanos(self.task_ns.load(Ordering::Relaxed))
+    }
+
+    /// The caller's time spent waiting for others' tasks since the segment began.
+    pub(super) fn wait_time(&self) -> Duration {
+        Duration::from_nanos(self.wait_ns.load(Ordering::Relaxed))
     }
 
     /// Works as a pool worker as long as phases follow each other. Returns whether anything was done.
@@ -215,16 +252,21 @@ impl<V: Vm> Core<V> {
                 Ok(())
             }
         };
-        let trouble = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(())) => None,
-            Ok(Err(trouble)) => Some(trouble),
-            Err(payload) => Some(Trouble::Panicked(panic_message(&*payload))),
-        };
-        if let Some(trouble) = trouble {
-            self.trouble.lock().get_or_insert(trouble);
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(())) => {}
+            Ok(Err(trouble)) => self.meet(trouble),
+            Err(_) => {
+                self.meet(Trouble::Surprise);
+                // Whatever the panic left in it.
+                *planner = None;
+            }
         }
-        let ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.task_ns.fetch_add(ns, Ordering::Relaxed);
+        self.add_time(&self.task_ns, began.elapsed());
+    }
+
+    fn add_time(&self, to: &AtomicU64, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        to.fetch_add(ns, Ordering::Relaxed);
     }
 
     /// Plans a chunk of entries.
@@ -242,7 +284,7 @@ impl<V: Vm> Core<V> {
         }
         let charged = self.charge(chunk.bytes());
         planned.set_chunk(number, chunk);
-        charged.map_err(Trouble::Interrupt)
+        charged.map_err(|interrupt| self.trouble_of(&interrupt))
     }
 
     /// Finds the locations of a shard's parts, and reads what stands there.
@@ -262,13 +304,12 @@ impl<V: Vm> Core<V> {
             match value {
                 Ok(value) if plan.suits(part, value) => {}
                 Ok(_) => planned.except(entry),
-                Err(Interrupt::Read(_)) => return Err(Trouble::Surprise),
-                Err(interrupt) => return Err(Trouble::Interrupt(interrupt)),
+                Err(interrupt) => return Err(self.trouble_of(&interrupt)),
             }
             shard.items.push(Item { entry, part, place });
         }
         let locations = (shard.len() - known) * Shards::<V>::BYTES_PER_LOCATION;
-        self.charge(locations + size_of_val(&*shard.items)).map_err(Trouble::Interrupt)
+        self.charge(locations + size_of_val(&*shard.items)).map_err(|interrupt| self.trouble_of(&interrupt))
     }
 
     /// Makes a shard's parts that may be made.
@@ -298,7 +339,7 @@ impl<V: Vm> Core<V> {
         }
         let Some(planned) = self.planned.lock().clone() else { unreachable!("there are parts") };
         self.make_parts(&planned, shard).map_err(|trouble| {
-            self.trouble.lock().get_or_insert(trouble);
+            self.meet(trouble);
             // Whoever takes the trouble says why.
             Interrupt::Cancelled
         })
@@ -401,14 +442,30 @@ impl<V: Vm> Core<V> {
         if used > self.limit_bytes.load(Ordering::Relaxed) { Err(Interrupt::MemoryLimit) } else { Ok(()) }
     }
 
+    /// Looks whether to stop, at the clock now and then.
     fn stop_now_and_then(&self, count: u32) -> Result<(), Trouble<V>> {
-        if count % DEADLINE_INTERVAL == DEADLINE_INTERVAL - 1 { self.stop_if_cancelled() } else { Ok(()) }
+        if self.has_trouble() {
+            return Err(Trouble::Surprise);
+        }
+        if self.settings.limits.token.is_cancelled() || count.is_multiple_of(CLOCK_INTERVAL) {
+            self.stop_if_cancelled()
+        } else {
+            Ok(())
+        }
     }
 
     fn stop_if_cancelled(&self) -> Result<(), Trouble<V>> {
         match self.settings.limits.exceeded() {
-            Some(_) => Err(Trouble::Interrupt(Interrupt::Cancelled)),
+            Some(reason) => Err(Trouble::Stop(Stop::Cancelled(reason))),
             None => Ok(()),
+        }
+    }
+
+    /// What an interrupt of something that was done before its turn means.
+    fn trouble_of(&self, interrupt: &Interrupt<V>) -> Trouble<V> {
+        match interrupt {
+            Interrupt::Cancelled => Trouble::Stop(self.stop_of(interrupt)),
+            _ => Trouble::Surprise,
         }
     }
 }

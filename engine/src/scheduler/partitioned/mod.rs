@@ -3,8 +3,8 @@
 //!
 //! A segment goes through phases, each of which all threads share. *Plan*: what every entry will write, and in which
 //! shard. *Resolve*: the locations, and what stands there. *Apply*: each shard has its parts made in the order of the
-//! entries. *Seal*: each shard notes what changed. No two threads have the same shard, so nothing is speculation, and
-//! nothing is checked afterwards. An entry without plan is executed by the caller, in its turn: each shard that it looks
+//! entries. *Seal*: each shard notes what changed. No two threads have the same shard: there are no versions, and nothing
+//! is validated. An entry without plan is executed by the caller, in its turn: each shard that it looks
 //! at has the parts of earlier entries made first, and none has those of later ones made before it is done.
 //!
 //! If anything is not as planned the segment's changes are undone, and its entries are executed one after another.
@@ -41,6 +41,9 @@ use turn::TurnView;
 pub struct Partitioned<V: Vm> {
     kept: Arc<Kept<V>>,
 }
+
+/// Entries executed in their turn while shards lag behind, of which one may have a surprise in store.
+const UNSURE_MAX: u32 = 8;
 
 /// What is kept from one stream to the next: memory, nothing that was learnt.
 struct Kept<V: Vm> {
@@ -185,25 +188,6 @@ impl<V: Vm> Job for PartitionedRun<V> {
     }
 }
 
-/// Why a segment ended before its end.
-enum End<V: Vm> {
-    /// An entry is refused, or the run is to stop: what stands before it went as it should.
-    Stop(Stop<V>),
-    Trouble(Trouble<V>),
-}
-
-impl<V: Vm> From<Stop<V>> for End<V> {
-    fn from(stop: Stop<V>) -> Self {
-        Self::Stop(stop)
-    }
-}
-
-impl<V: Vm> From<Trouble<V>> for End<V> {
-    fn from(trouble: Trouble<V>) -> Self {
-        Self::Trouble(trouble)
-    }
-}
-
 type Local<V> = <V as Vm>::Local<TurnView<V>>;
 
 impl<V: Vm> PartitionedRun<V> {
@@ -215,27 +199,30 @@ impl<V: Vm> PartitionedRun<V> {
         let locations_before = core.shards.len();
         state.metrics = SegmentMetrics::default();
         core.begin(Arc::clone(&planned));
-        match self.run_planned(state, local, &planned) {
+        let ended = catch_unwind(AssertUnwindSafe(|| self.run_planned(state, local, &planned)));
+        let ended = ended.unwrap_or_else(|_| {
+            *local = self.fresh_local();
+            // Tasks may be left that nobody waited for.
+            core.end_phase().and(Err(Trouble::Surprise))
+        });
+        match ended {
             Ok(()) => {}
-            Err(End::Stop(stop)) => return Err(stop),
-            Err(End::Trouble(Trouble::Interrupt(interrupt))) => return Err(core.stop_of(&interrupt)),
-            Err(End::Trouble(Trouble::Panicked(message))) => return Err(Stop::Panicked { message }),
-            Err(End::Trouble(Trouble::Surprise)) => {
-                core.shards.roll_back();
+            Err(Trouble::Stop(stop)) => return Err(stop),
+            Err(Trouble::Surprise) => {
+                core.roll_back(segment);
                 state.ledger = core.vm.ledger();
                 state.metrics.aborts = state.metrics.executions;
-                state.metrics.repeated = core.task_time();
+                state.metrics.repeated = core.task_time() + state.metrics.execute;
                 for entry in first.0..end.0 {
                     self.execute(state, local, segment, EntryIndex(entry))?;
                 }
             }
         }
         let executed = Instant::now();
-        let execute = core.task_time();
+        let execute = core.task_time() + state.metrics.execute;
         core.run_phase(Phase::Seal, SHARDS as u32).map_err(|trouble| match trouble {
-            Trouble::Panicked(message) => Stop::Panicked { message },
-            Trouble::Interrupt(interrupt) => core.stop_of(&interrupt),
-            Trouble::Surprise => unreachable!("all is as it is"),
+            Trouble::Stop(stop) => stop,
+            Trouble::Surprise => panic!("the changes could not be noted"),
         })?;
         for notes in core.take_notes() {
             core.vm.add_notes(&mut state.ledger, notes);
@@ -245,11 +232,12 @@ impl<V: Vm> PartitionedRun<V> {
         let submitted = state.submitted_at.get(segment as usize).map_or(began, |at| began.max(*at));
         let transactions = (first.0..end.0).map(|entry| core.vm.transaction_count(EntryIndex(entry)));
         state.metrics = SegmentMetrics {
-            max_in_flight: transactions.map(u64::from).sum(),
+            max_in_flight: if state.metrics.aborts == 0 { transactions.map(u64::from).sum() } else { 1 },
             locations: (core.shards.len() - locations_before) as u64,
             wall: sealed_at - submitted,
             execute,
             commit: sealed_at - executed,
+            idle: core.wait_time(),
             sealed_at: Some(sealed_at),
             ..state.metrics
         };
@@ -263,7 +251,7 @@ impl<V: Vm> PartitionedRun<V> {
         state: &mut State<V>,
         local: &mut Local<V>,
         planned: &Planned<V>,
-    ) -> Result<(), End<V>> {
+    ) -> Result<(), Trouble<V>> {
         let core = &self.core;
         core.run_phase(Phase::Plan, planned.chunks())?;
         planned.sort_shards();
@@ -271,23 +259,49 @@ impl<V: Vm> PartitionedRun<V> {
         let ended = self.walk(state, local, planned);
         // Whatever ended it, what is not as planned before that counts for more.
         core.catch_up()?;
-        Ok(ended?)
+        ended
     }
 
     /// Goes through all entries in order: takes what planned ones give, and executes the others.
-    fn walk(&self, state: &mut State<V>, local: &mut Local<V>, planned: &Planned<V>) -> Result<(), Stop<V>> {
+    fn walk(
+        &self,
+        state: &mut State<V>,
+        local: &mut Local<V>,
+        planned: &Planned<V>,
+    ) -> Result<(), Trouble<V>> {
+        let core = &self.core;
         let mut from = planned.first;
+        let mut unsure = 0;
         loop {
             let until = planned.next_in_turn(from);
-            self.core.allow(until);
+            core.allow(until);
             state.metrics.executions += u64::from(until - from);
-            self.commit(state, planned, from..until)?;
+            self.commit(state, planned, from..until).map_err(Trouble::Stop)?;
             if until == planned.end {
                 return Ok(());
             }
-            self.execute(state, local, planned.segment, EntryIndex(until))?;
+            let entry = EntryIndex(until);
+            // What goes on from a state that will not be is in vain: not for long.
+            unsure += 1;
+            if unsure > UNSURE_MAX || core.vm.is_long(entry) {
+                core.catch_up()?;
+                unsure = 0;
+            }
+            match self.execute(state, local, planned.segment, entry) {
+                Ok(()) => {}
+                Err(Stop::MemoryLimit { .. }) => return Err(Trouble::Surprise),
+                Err(stop) => return Err(Trouble::Stop(stop)),
+            }
             from = until + 1;
         }
+    }
+
+    fn fresh_local(&self) -> Local<V> {
+        let core = &self.core;
+        let mut local = core.vm.local(TurnView::new());
+        core.vm.rebind(&mut local);
+        V::view(&mut local).attach(Some(Arc::clone(core)));
+        local
     }
 
     /// Takes what planned entries give into the ledger.
@@ -324,11 +338,16 @@ impl<V: Vm> PartitionedRun<V> {
         if let Some(reason) = core.settings.limits.exceeded() {
             return Err(Stop::Cancelled(reason));
         }
+        let began = Instant::now();
         core.vm.admit(&state.ledger, entry).map_err(refused)?;
         V::view(local).begin(entry);
         state.metrics.executions += 1;
-        let output = core.vm.execute(local, entry).map_err(stop)?;
-        core.vm.commit(&mut state.ledger, entry, output).map_err(refused)?;
-        core.apply_writes(segment, V::view(local)).map_err(stop)
+        let output = core.vm.execute(local, entry);
+        let done = output.map_err(stop).and_then(|output| {
+            core.vm.commit(&mut state.ledger, entry, output).map_err(refused)?;
+            core.apply_writes(segment, V::view(local)).map_err(stop)
+        });
+        state.metrics.execute += began.elapsed();
+        done
     }
 }

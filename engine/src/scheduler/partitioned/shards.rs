@@ -207,11 +207,16 @@ impl<V: Vm> Shards<V> {
         keys
     }
 
-    /// Undoes all changes of the segment at hand, and forgets what was planned.
-    pub(super) fn roll_back(&self) {
+    /// Undoes all changes of the segment at hand, and forgets what was planned. Of a first segment nothing is left.
+    pub(super) fn roll_back(&self, is_first: bool) {
         for shard in &self.shards {
             let mut shard = shard.lock();
             shard.forget_plans();
+            if is_first {
+                shard.index.clear();
+                shard.locations.clear();
+                shard.changed.clear();
+            }
             let Shard { locations, changed, .. } = &mut *shard;
             for place in changed.drain(..) {
                 let location = &mut locations[place as usize];

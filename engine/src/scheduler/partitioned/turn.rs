@@ -54,6 +54,9 @@ impl<V: Vm> View<V> for TurnView<V> {
     fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>> {
         self.asked = self.asked.wrapping_add(1);
         let looks_at_clock = self.asked.is_multiple_of(DEADLINE_INTERVAL);
+        if self.core().has_trouble() {
+            return Err(Interrupt::Cancelled);
+        }
         let limits = &self.core().settings.limits;
         if limits.token.is_cancelled() || (looks_at_clock && limits.exceeded().is_some()) {
             return Err(Interrupt::Cancelled);
@@ -107,6 +110,6 @@ impl<V: Vm> View<V> for TurnView<V> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.core().settings.limits.exceeded().is_some()
+        self.core().has_trouble() || self.core().settings.limits.exceeded().is_some()
     }
 }
