@@ -6,11 +6,19 @@ use crate::{
     readers::{Later, Slow, Watching},
     support::{STRANGER, WAYS, check_usable, engine, options, run, small},
 };
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use citius_engine::{CancelReason, CancelToken, ExecuteOptions, ExecutionError, StrategyChoice, Transaction};
-use revm::{bytecode::opcode as op, context::TxEnv, primitives::hardfork::SpecId};
+use citius_state::{Account, MemoryState, ReadError, StateReader};
+use revm::{
+    bytecode::{Bytecode, opcode as op},
+    context::TxEnv,
+    primitives::hardfork::SpecId,
+};
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -197,6 +205,53 @@ fn a_stream_can_be_dropped_in_the_middle() {
         stream.submit(Arc::new(case.block.clone()));
         stream.submit(Arc::new(case.block.clone()));
         drop(stream);
+        check_usable(&engine);
+    }
+}
+
+/// Cancels when it is asked for its twentieth account.
+struct Cancelling {
+    state: MemoryState,
+    token: CancelToken,
+    asked: AtomicUsize,
+}
+
+impl StateReader for Cancelling {
+    fn account(&self, address: Address) -> Result<Option<Account>, ReadError> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) + 1 == 20 {
+            self.token.cancel();
+        }
+        self.state.account(address)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, ReadError> {
+        self.state.storage(address, slot)
+    }
+
+    fn code(&self, code_hash: B256) -> Result<Bytecode, ReadError> {
+        self.state.code(code_hash)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, ReadError> {
+        self.state.block_hash(number)
+    }
+}
+
+#[test]
+fn a_token_ends_payments_to_many_at_the_next_account() {
+    let receiver = |nonce: u64| Address::from_word(B256::from(U256::from(1_000 + nonce)));
+    let case = (0..600)
+        .fold(Case::new(SpecId::CANCUN), |case, nonce| case.with(pay(ALICE, nonce, receiver(nonce), 1)));
+    for (strategy, workers) in WAYS {
+        let engine = engine(&case, workers);
+        let token = CancelToken::default();
+        let options = ExecuteOptions { cancel: token.clone(), ..options(strategy) };
+        let reader = Arc::new(Cancelling { state: case.state.clone(), token, asked: AtomicUsize::new(0) });
+        let answer = case.execute_with(&engine, Arc::clone(&reader) as _, &options);
+        assert_eq!(answer.unwrap_err(), TOKEN, "{strategy} on {workers}");
+        // Whoever was about to ask, still asks.
+        let asked = reader.asked.load(Ordering::SeqCst);
+        assert!(asked <= 20 + 2 * workers, "{strategy} on {workers}: {asked} accounts");
         check_usable(&engine);
     }
 }

@@ -5,7 +5,9 @@ use crate::{
     support::{COUNTER, STRANGER, WAYS, check_usable, counter, options, pool, run, small},
 };
 use alloy_primitives::{Address, B256, Bytes, U256};
-use citius_engine::{Engine, EngineConfig, ExecutionError, StrategyChoice, chain::CustomPrecompile};
+use citius_engine::{
+    BlockError, Engine, EngineConfig, ExecutionError, StrategyChoice, chain::CustomPrecompile,
+};
 use citius_state::{Account, MemoryState, ReadError, StateReader};
 use revm::{bytecode::Bytecode, precompile::PrecompileOutput, primitives::hardfork::SpecId};
 use std::sync::Arc;
@@ -121,4 +123,44 @@ fn a_panic_hurts_no_other_engine_on_the_same_workers() {
         });
         scope.spawn(|| (0..10).for_each(|_| check_usable(&stands)));
     });
+}
+
+/// Falls over when it is asked for the stranger.
+struct Shy(MemoryState);
+
+impl StateReader for Shy {
+    fn account(&self, address: Address) -> Result<Option<Account>, ReadError> {
+        assert_ne!(address, STRANGER, "the stranger is not to be disturbed");
+        self.0.account(address)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, ReadError> {
+        self.0.storage(address, slot)
+    }
+
+    fn code(&self, code_hash: B256) -> Result<Bytecode, ReadError> {
+        self.0.code(code_hash)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, ReadError> {
+        self.0.block_hash(number)
+    }
+}
+
+#[test]
+fn a_panic_behind_a_refused_transaction_does_not_count() {
+    let case = (2..40).fold(
+        Case::new(SpecId::CANCUN).with(pay(ALICE, 0, BOB, 1)).with(pay(ALICE, 7, BOB, 1)),
+        |case, nonce| case.with(pay(ALICE, nonce, STRANGER, 1)),
+    );
+    for (strategy, workers) in WAYS {
+        let engine = Engine::new(case.chain.clone(), pool(workers), EngineConfig::default());
+        let error = case.execute_with(&engine, Arc::new(Shy(case.state.clone())), &options(strategy));
+        let error = error.unwrap_err();
+        assert!(
+            matches!(error, ExecutionError::Refused(BlockError::InvalidTransaction { index: 1, .. })),
+            "{strategy} on {workers}: {error}"
+        );
+        check_usable(&engine);
+    }
 }
