@@ -62,7 +62,7 @@ pub(crate) struct Outline {
 }
 
 /// Wallets give payments more than the 21,000 that they need, but not without end.
-const PAYMENT_GAS_MAX: u64 = 200_000;
+const PAYMENT_GAS_MAX: u64 = 250_000;
 
 /// A contract and the first four bytes of the call data.
 pub(crate) type Function = (Address, [u8; 4]);

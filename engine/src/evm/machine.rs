@@ -53,7 +53,7 @@ unsafe impl<W: View<EvmStream>> Send for EvmLocal<W> {}
 const KEPT_MEMORY_BYTES: usize = 4 << 20;
 
 /// A transaction of more gas takes long, compared with payments.
-const LONG_GAS: u64 = 200_000;
+const LONG_GAS: u64 = 250_000;
 
 /// What a step gave.
 #[derive(Debug)]
