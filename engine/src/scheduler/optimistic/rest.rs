@@ -4,7 +4,7 @@ use super::{Core, Kept};
 use crate::scheduler::{
     ids::EntryIndex,
     serial::{SerialStream, SerialView, run_entry},
-    strategy::{Stop, panic_message},
+    strategy::{SegmentMetrics, Stop, panic_message},
     vm::Vm,
 };
 use std::{
@@ -51,6 +51,7 @@ impl<V: Vm> Core<V> {
         let last = self.frontier().checked_sub(1);
         let done = last.map_or(0, |last| self.vm.transactions_through(EntryIndex(last)));
         commits.metrics.gave_up_after = Some(done);
+        self.write_off(&mut commits.metrics);
         let ledger = std::mem::replace(&mut commits.ledger, self.vm.ledger());
         let (locations, ids) = self.memory.hand_over();
         let locations_before = locations.len();
@@ -66,6 +67,20 @@ impl<V: Vm> Core<V> {
         self.vm.rebind(&mut local);
         V::view(&mut local).turn_to(Some(stream));
         Rest { local, ledger, locations_before }
+    }
+
+    /// Counts executions ahead of the frontier: they were in vain. Those that are still going on are left out.
+    fn write_off(&self, metrics: &mut SegmentMetrics) {
+        let begun = self.cursor.load(Ordering::SeqCst).min(self.submitted.load(Ordering::SeqCst));
+        for index in self.frontier()..begun {
+            let steps = u64::from(self.vm.step_count(EntryIndex(index)));
+            let record = self.entries.get(index).record.lock();
+            metrics.executions += u64::from(record.executions) * steps;
+            metrics.aborts += u64::from(record.executions - record.waits) * steps;
+            metrics.waits += u64::from(record.waits) * steps;
+            metrics.execute += record.execute_time;
+            metrics.repeated += record.execute_time;
+        }
     }
 
     fn run_rest_of_segment(&self, rest: &mut Rest<V>) -> Result<(), Stop<V>> {
