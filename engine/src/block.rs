@@ -61,8 +61,8 @@ pub(crate) struct Outline {
     selector: Option<[u8; 4]>,
 }
 
-/// Wallets give payments more than the 21,000 that they need, but not without end.
-const PAYMENT_GAS_MAX: u64 = 250_000;
+/// Wallets give payments more than the 21,000 that they need, but not without end. What has more may take long.
+pub(crate) const PAYMENT_GAS_MAX: u64 = 250_000;
 
 /// A contract and the first four bytes of the call data.
 pub(crate) type Function = (Address, [u8; 4]);

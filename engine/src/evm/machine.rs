@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     BlockError,
+    block::PAYMENT_GAS_MAX,
     scheduler::{Change, EntryIndex, Interrupt, LocationId, View, Vm},
 };
 use alloy_consensus::BlockHeader;
@@ -51,9 +52,6 @@ unsafe impl<W: View<EvmStream>> Send for EvmLocal<W> {}
 
 /// EVM memory that an EVM keeps from one transaction to the next: no transaction of 16 Mgas needs more.
 const KEPT_MEMORY_BYTES: usize = 4 << 20;
-
-/// A transaction of more gas takes long, compared with payments.
-const LONG_GAS: u64 = 250_000;
 
 /// What a step gave.
 #[derive(Debug)]
@@ -313,7 +311,7 @@ impl Vm for EvmStream {
     }
 
     fn is_long(&self, entry: EntryIndex) -> bool {
-        self.transactions_of(entry).any(|tx| tx.outline().gas_limit > LONG_GAS)
+        self.transactions_of(entry).any(|tx| tx.outline().gas_limit > PAYMENT_GAS_MAX)
     }
 
     fn ledger(&self) -> Ledger {

@@ -10,9 +10,12 @@ use super::{
 use crate::{cancel::StopSign, sync::Mutex};
 use crossbeam::utils::CachePadded;
 use smallvec::SmallVec;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 /// The multi-version memory of one stream: every location with its committed value and the versions that run
@@ -229,9 +232,9 @@ impl<V: Vm> Memory<V> {
                 location.resets_pending.fetch_add(1, Ordering::SeqCst);
                 self.has_resets.store(true, Ordering::SeqCst);
             }
-            // The base is needed at commit at the latest; here it is read in parallel. An error shows there. The
-            // entry's own reset counts too.
-            let _ = self.ensure_start(vm, id, entry);
+            // The base is needed at commit at the latest; here it is read in parallel. An error, or a panic, shows
+            // there. The entry's own reset counts too.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.ensure_start(vm, id, entry)));
             let mut cell = self.table.cell_for_write(location, &mut shares.cells).lock();
             let old = cell.land(entry.0, incarnation, write);
             drop(cell);

@@ -2,11 +2,14 @@
 
 use crate::{
     case::{ALICE, BOB, CAROL, Case, ask, call, pay},
+    schedule::Order,
     support::{COUNTER, STRANGER, WAYS, check_usable, counter, options, pool, run, small},
 };
+use alloy_eips::eip4895::Withdrawal;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use citius_engine::{
-    BlockError, Engine, EngineConfig, ExecutionError, StrategyChoice, chain::CustomPrecompile,
+    BlockError, Engine, EngineConfig, ExecuteOptions, ExecutionError, StrategyChoice,
+    chain::CustomPrecompile, scheduler::ScheduleFuzz,
 };
 use citius_state::{Account, MemoryState, ReadError, StateReader};
 use revm::{bytecode::Bytecode, precompile::PrecompileOutput, primitives::hardfork::SpecId};
@@ -149,10 +152,13 @@ impl StateReader for Shy {
 
 #[test]
 fn a_panic_behind_a_refused_transaction_does_not_count() {
-    let case = (2..40).fold(
+    let mut case = (2..40).fold(
         Case::new(SpecId::CANCUN).with(pay(ALICE, 0, BOB, 1)).with(pay(ALICE, 7, BOB, 1)),
         |case, nonce| case.with(pay(ALICE, nonce, STRANGER, 1)),
     );
+    // Credits are written without a look.
+    let withdrawal = Withdrawal { address: STRANGER, amount: 1, ..Withdrawal::default() };
+    case.block.withdrawals.push(withdrawal);
     for (strategy, workers) in WAYS {
         let engine = Engine::new(case.chain.clone(), pool(workers), EngineConfig::default());
         let error = case.execute_with(&engine, Arc::new(Shy(case.state.clone())), &options(strategy));
@@ -163,4 +169,22 @@ fn a_panic_behind_a_refused_transaction_does_not_count() {
         );
         check_usable(&engine);
     }
+}
+
+#[test]
+fn a_panic_where_a_guess_lands_does_not_count() {
+    let mut case = Case::new(SpecId::SHANGHAI).with(pay(ALICE, 0, BOB, 1)).with(pay(ALICE, 7, BOB, 1));
+    // Credited without a look at the account: it is asked for when the credit lands, here before all else.
+    case.block.withdrawals.push(Withdrawal { address: STRANGER, amount: 1, ..Withdrawal::default() });
+    let config = EngineConfig { batch_gas_max: 0, ..EngineConfig::default() };
+    let engine = Engine::new(case.chain.clone(), pool(4), config);
+    let order = Arc::new(Order::new(0, vec![2, 1, 0]));
+    let fuzz = Some(Arc::clone(&order) as Arc<dyn ScheduleFuzz>);
+    let options = ExecuteOptions { fuzz, ..options(StrategyChoice::Optimistic) };
+    let error = case.execute_with(&engine, Arc::new(Shy(case.state.clone())), &options).unwrap_err();
+    assert!(
+        matches!(error, ExecutionError::Refused(BlockError::InvalidTransaction { index: 1, .. })),
+        "{error}"
+    );
+    assert!(order.was_kept());
 }

@@ -104,6 +104,7 @@ impl<V: Vm> Core<V> {
     /// Begins a segment.
     pub(super) fn begin(&self, planned: Arc<Planned<V>>) {
         self.notes.lock().clear();
+        self.shards.begin();
         self.until.store(planned.first, Ordering::SeqCst);
         self.shared_until.store(planned.first, Ordering::Relaxed);
         self.task_ns.store(0, Ordering::Relaxed);
@@ -113,9 +114,8 @@ impl<V: Vm> Core<V> {
     }
 
     /// Undoes what was done of the segment at hand. No phase is open.
-    pub(super) fn roll_back(&self, segment: u32) {
-        self.shards.roll_back(segment == 0);
-        // Nothing is left of what was planned; locations are, in a stream, but whoever comes finds them.
+    pub(super) fn roll_back(&self) {
+        self.shards.roll_back();
         self.used_bytes.store(self.used_before.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
@@ -300,7 +300,7 @@ impl<V: Vm> Core<V> {
                 _ => self.shards.locate_in(&mut shard, key.clone()),
             };
             last = Some((key, place));
-            let value = shard.value(&self.vm, place, &|| self.settings.limits.exceeded().is_some());
+            let value = shard.value(&self.vm, place, &|| self.should_stop());
             match value {
                 Ok(value) if plan.suits(part, value) => {}
                 Ok(_) => planned.except(entry),
@@ -406,8 +406,7 @@ impl<V: Vm> Core<V> {
             return Ok(value.clone());
         }
         drop(shard);
-        let limits = &self.settings.limits;
-        let value = self.vm.base_value(&key, parent.as_ref(), &|| limits.exceeded().is_some())?;
+        let value = self.vm.base_value(&key, parent.as_ref(), &|| self.should_stop())?;
         let (mut shard, place) = self.shards.find(id);
         shard.at(place).value = Some(value.clone());
         Ok(value)
@@ -440,6 +439,11 @@ impl<V: Vm> Core<V> {
     fn charge(&self, bytes: usize) -> Result<(), Interrupt<V>> {
         let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.limit_bytes.load(Ordering::Relaxed) { Err(Interrupt::MemoryLimit) } else { Ok(()) }
+    }
+
+    /// Whether nobody wants to know any more.
+    pub(super) fn should_stop(&self) -> bool {
+        self.has_trouble() || self.settings.limits.exceeded().is_some()
     }
 
     /// Looks whether to stop, at the clock now and then.

@@ -205,11 +205,12 @@ impl<V: Vm> PartitionedRun<V> {
             // Tasks may be left that nobody waited for.
             core.end_phase().and(Err(Trouble::Surprise))
         });
+        let as_planned = ended.is_ok();
         match ended {
             Ok(()) => {}
             Err(Trouble::Stop(stop)) => return Err(stop),
             Err(Trouble::Surprise) => {
-                core.roll_back(segment);
+                core.roll_back();
                 state.ledger = core.vm.ledger();
                 state.metrics.aborts = state.metrics.executions;
                 state.metrics.repeated = core.task_time() + state.metrics.execute;
@@ -232,7 +233,7 @@ impl<V: Vm> PartitionedRun<V> {
         let submitted = state.submitted_at.get(segment as usize).map_or(began, |at| began.max(*at));
         let transactions = (first.0..end.0).map(|entry| core.vm.transaction_count(EntryIndex(entry)));
         state.metrics = SegmentMetrics {
-            max_in_flight: if state.metrics.aborts == 0 { transactions.map(u64::from).sum() } else { 1 },
+            max_in_flight: if as_planned { transactions.map(u64::from).sum() } else { 1 },
             locations: (core.shards.len() - locations_before) as u64,
             wall: sealed_at - submitted,
             execute,
@@ -271,7 +272,8 @@ impl<V: Vm> PartitionedRun<V> {
     ) -> Result<(), Trouble<V>> {
         let core = &self.core;
         let mut from = planned.first;
-        let mut unsure = 0;
+        // Entries whose parts may still be to be made, and those executed meanwhile.
+        let (mut lagging, mut unsure) = (0, 0);
         loop {
             let until = planned.next_in_turn(from);
             core.allow(until);
@@ -282,10 +284,11 @@ impl<V: Vm> PartitionedRun<V> {
             }
             let entry = EntryIndex(until);
             // What goes on from a state that will not be is in vain: not for long.
+            lagging += until - from;
             unsure += 1;
-            if unsure > UNSURE_MAX || core.vm.is_long(entry) {
+            if lagging > 0 && (unsure > UNSURE_MAX || core.vm.is_long(entry)) {
                 core.catch_up()?;
-                unsure = 0;
+                (lagging, unsure) = (0, 0);
             }
             match self.execute(state, local, planned.segment, entry) {
                 Ok(()) => {}

@@ -32,6 +32,8 @@ pub(super) struct Shard<V: Vm> {
     pub(super) items: Vec<Item>,
     /// The first item that is not made yet.
     pub(super) next: usize,
+    /// Locations when the segment at hand began.
+    known: usize,
 }
 
 /// A part of a planned entry, and the place of its location.
@@ -74,6 +76,7 @@ impl<V: Vm> Default for Shard<V> {
             changed: Vec::new(),
             items: Vec::new(),
             next: 0,
+            known: 0,
         }
     }
 }
@@ -95,12 +98,12 @@ impl<V: Vm> Shards<V> {
         self.hasher = foldhash::fast::RandomState::default();
         *self.has_resets.get_mut() = false;
         for shard in &mut self.shards {
-            let Shard { index, locations, changed, items, next } = shard.get_mut();
+            let Shard { index, locations, changed, items, next, known } = shard.get_mut();
             index.clear();
             locations.clear();
             changed.clear();
             items.clear();
-            *next = 0;
+            (*next, *known) = (0, 0);
         }
     }
 
@@ -207,24 +210,20 @@ impl<V: Vm> Shards<V> {
         keys
     }
 
-    /// Undoes all changes of the segment at hand, and forgets what was planned. Of a first segment nothing is left.
-    pub(super) fn roll_back(&self, is_first: bool) {
+    /// A segment begins.
+    pub(super) fn begin(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.known = shard.locations.len();
+        }
+    }
+
+    /// Undoes all that was done in the segment at hand, and forgets what was planned.
+    pub(super) fn roll_back(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock();
             shard.forget_plans();
-            if is_first {
-                shard.index.clear();
-                shard.locations.clear();
-                shard.changed.clear();
-            }
-            let Shard { locations, changed, .. } = &mut *shard;
-            for place in changed.drain(..) {
-                let location = &mut locations[place as usize];
-                let Some(before) = location.before.take() else { unreachable!("it changed") };
-                location.value = before.hidden.map_or(Some(before.value), |hidden| *hidden);
-                (location.written_by, location.reset_by) = (before.written_by, before.reset_by);
-                location.changed_in = 0;
-            }
+            shard.undo(&self.hasher);
         }
     }
 }
@@ -235,6 +234,25 @@ pub(super) fn id(shard: usize, place: u32) -> LocationId {
 }
 
 impl<V: Vm> Shard<V> {
+    /// Makes all locations as they were before the segment, and forgets those that were not there.
+    fn undo(&mut self, hasher: &foldhash::fast::RandomState) {
+        let Self { index, locations, changed, known, .. } = self;
+        for place in changed.drain(..) {
+            let location = &mut locations[place as usize];
+            let Some(before) = location.before.take() else { unreachable!("it changed") };
+            location.value = before.hidden.map_or(Some(before.value), |hidden| *hidden);
+            (location.written_by, location.reset_by) = (before.written_by, before.reset_by);
+            location.changed_in = 0;
+        }
+        for place in *known..locations.len() {
+            let hash = hasher.hash_one(&locations[place].key);
+            if let Ok(entry) = index.find_entry(hash, |found| *found as usize == place) {
+                entry.remove();
+            }
+        }
+        locations.truncate(*known);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.locations.len()
     }

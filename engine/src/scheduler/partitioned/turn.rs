@@ -110,6 +110,6 @@ impl<V: Vm> View<V> for TurnView<V> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.core().has_trouble() || self.core().settings.limits.exceeded().is_some()
+        self.core().should_stop()
     }
 }
