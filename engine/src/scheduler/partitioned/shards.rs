@@ -244,8 +244,8 @@ impl<V: Vm> Shard<V> {
             (location.written_by, location.reset_by) = (before.written_by, before.reset_by);
             location.changed_in = 0;
         }
-        for place in *known..locations.len() {
-            let hash = hasher.hash_one(&locations[place].key);
+        for (place, location) in locations.iter().enumerate().skip(*known) {
+            let hash = hasher.hash_one(&location.key);
             if let Ok(entry) = index.find_entry(hash, |found| *found as usize == place) {
                 entry.remove();
             }
