@@ -4,12 +4,13 @@ use crate::{
     cancel::Limits,
     chain::ChainSpec,
     evm::{Batching, EvmStream},
-    policy::{Chosen, Decision, decide},
+    policy::{Chosen, Decision, Recent, decide},
     pool::{Announcement, cores},
     scheduler::{Optimistic, Partitioned, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
 };
 use alloy_hardforks::EthereumHardforks;
 use citius_state::StateReader;
+use parking_lot::Mutex;
 use std::{num::NonZeroUsize, sync::Arc, time::Instant};
 
 /// Executes blocks of one chain. Cheap to keep, and to share between threads; several engines can share workers.
@@ -20,6 +21,7 @@ pub struct Engine {
     pub(crate) serial: Serial<EvmStream>,
     optimistic: Optimistic<EvmStream>,
     partitioned: Partitioned<EvmStream>,
+    recent: Mutex<Recent>,
 }
 
 /// Bounds of an engine.
@@ -44,6 +46,9 @@ pub struct EngineConfig {
     /// Blocks of a stream that may be submitted and not yet taken; [`BlockStream::submit`] works at the oldest
     /// until there is room.
     pub look_ahead_blocks_max: NonZeroUsize,
+    /// Whether `auto` learns from block to block where these are executed each by itself. To be turned off where the same
+    /// block is executed again and again, which would then be another.
+    pub learns_from_blocks: bool,
 }
 
 impl Default for EngineConfig {
@@ -55,6 +60,7 @@ impl Default for EngineConfig {
             batch_gas_max: 150_000,
             batches_per_thread_min: 12,
             look_ahead_blocks_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
+            learns_from_blocks: true,
         }
     }
 }
@@ -102,6 +108,7 @@ impl Engine {
             serial: Serial::default(),
             optimistic: Optimistic::default(),
             partitioned: Partitioned::default(),
+            recent: Mutex::default(),
         }
     }
 
@@ -136,6 +143,7 @@ impl Engine {
         let mut stream = self.begin(reader, options, true);
         stream.submit(block);
         let verdict = stream.next().unwrap_or_else(|| unreachable!("a submitted block has an outcome"));
+        stream.remember();
         (verdict, stream.metrics())
     }
 
@@ -269,7 +277,11 @@ impl<'e> BlockStream<'e> {
         let engine = self.engine;
         let active = self.active_threads();
         let plans_payments = !engine.chain.is_amsterdam_active_at_timestamp(first.header.timestamp);
-        let decision = decide(self.options.strategy, first, active, !self.is_alone, plans_payments);
+        let mut decision = decide(self.options.strategy, first, active, !self.is_alone, plans_payments);
+        let is_free = self.options.strategy == StrategyChoice::Auto && self.is_alone;
+        if is_free && engine.config.learns_from_blocks && decision.chosen == Chosen::Optimistic {
+            decision = engine.recent.lock().reconsider(decision);
+        }
         let may_spin = active <= cores();
         let is_shared = decision.chosen.is_parallel() && active > 1 && may_spin;
         let announcement = is_shared.then(|| engine.pool.announce());
@@ -299,6 +311,19 @@ impl<'e> BlockStream<'e> {
         self.run = Some(strategy.start(vm, settings));
         self.decision = Some(decision);
         announcement
+    }
+
+    /// Remembers of a single block whether running ahead was worth it.
+    fn remember(&self) {
+        let learns = self.engine.config.learns_from_blocks && self.options.strategy == StrategyChoice::Auto;
+        let ran_ahead = |decision: &Decision| decision.chosen == Chosen::Optimistic;
+        if let Some(run) = &self.run
+            && learns
+            && self.decision.as_ref().is_some_and(ran_ahead)
+        {
+            let gave_up = run.metrics(0).gave_up_after.is_some();
+            self.engine.recent.lock().note(gave_up);
+        }
     }
 
     /// How the work on the block that was taken last went, also if it has no outcome; of a block that was never

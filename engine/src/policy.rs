@@ -95,6 +95,42 @@ const CALL_GAS_PER_TRANSACTION_MIN: u64 = 9_000;
 const PAYMENTS_MIN: usize = 300;
 const PAYMENTS_PERCENT_MIN: usize = 90;
 
+/// What the last blocks told that `auto` ran ahead in, each by itself: where chains of blocks are all conflicts, each
+/// would begin with tries that are in vain.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    /// Blocks in a row that gave up running ahead.
+    in_vain: u32,
+    /// Blocks that were not tried since the last of them.
+    untried: u32,
+}
+
+/// From so many blocks on the next ones are executed serially.
+const IN_VAIN_MIN: u32 = 2;
+/// After so many of these one is tried again.
+const UNTRIED_MAX: u32 = 8;
+
+impl Recent {
+    /// The decision on a block that would run ahead.
+    pub(crate) fn reconsider(&mut self, decision: Decision) -> Decision {
+        if self.in_vain < IN_VAIN_MIN {
+            return decision;
+        }
+        if self.untried == UNTRIED_MAX {
+            self.untried = 0;
+            return decision;
+        }
+        self.untried += 1;
+        let reason = format!("the last {} blocks that ran ahead gave up", self.in_vain);
+        Decision { chosen: Chosen::Serial, reason }
+    }
+
+    /// A block ran ahead, to its end or not.
+    pub(crate) fn note(&mut self, gave_up: bool) {
+        self.in_vain = if gave_up { self.in_vain.saturating_add(1) } else { 0 };
+    }
+}
+
 /// Decides on a strategy. `ahead` tells that more blocks follow in the same stream, `plans_payments` that the block's fork
 /// is one in which payments are planned.
 pub(crate) fn decide(
@@ -196,6 +232,31 @@ mod tests {
             payments_of(21_000, 1_000, 0, false),
             Chosen::Serial,
             "a fork in which they are more than that"
+        );
+    }
+
+    #[test]
+    fn after_blocks_in_vain_some_are_serial_and_then_one_is_tried() {
+        let mut recent = Recent::default();
+        let next = |recent: &mut Recent, gave_up: bool| {
+            let ahead = Decision { chosen: Chosen::Optimistic, reason: "calls".into() };
+            let chosen = recent.reconsider(ahead).chosen;
+            if chosen == Chosen::Optimistic {
+                recent.note(gave_up);
+            }
+            chosen
+        };
+        let chosen: Vec<_> = (0..12).map(|_| next(&mut recent, true)).collect();
+        let mut expected = vec![Chosen::Serial; 12];
+        // Two in vain, eight that are not tried, one more in vain.
+        for tried in [0, 1, 10] {
+            expected[tried] = Chosen::Optimistic;
+        }
+        assert_eq!(chosen, expected);
+        while next(&mut recent, false) == Chosen::Serial {}
+        assert!(
+            (0..20).all(|_| next(&mut recent, false) == Chosen::Optimistic),
+            "one that went well is enough"
         );
     }
 

@@ -68,7 +68,9 @@ impl Executor {
     ///
     /// [`PoolError`] if they cannot be started.
     pub fn new(plan: &Plan) -> Result<Self, PoolError> {
-        Ok(Self { pool: WorkerPool::new(plan)?, config: EngineConfig::default() })
+        // A block that is repeated is to be the same one every time.
+        let config = EngineConfig { learns_from_blocks: false, ..EngineConfig::default() };
+        Ok(Self { pool: WorkerPool::new(plan)?, config })
     }
 
     /// Engines with these bounds.

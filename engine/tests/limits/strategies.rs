@@ -3,10 +3,11 @@
 use crate::{
     case::{ALICE, BOB, Case, ask, check_same, pay},
     code::{Code, deploys},
-    support::{COUNTER, STRANGER, counter, engine, expected, options, run, small},
+    schedule::GivesUp,
+    support::{COUNTER, STRANGER, counter, engine, expected, options, pool, run, small},
 };
 use alloy_primitives::TxKind;
-use citius_engine::{ExecuteOptions, StrategyChoice, UnknownStrategy};
+use citius_engine::{Engine, EngineConfig, ExecuteOptions, StrategyChoice, UnknownStrategy};
 use revm::{context::TxEnv, primitives::hardfork::SpecId};
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -91,23 +92,54 @@ fn a_receiver_that_gets_code_in_the_block_has_it_run() {
     }
 }
 
+/// Everybody counts at one counter.
+fn contended() -> Case {
+    (0..150).fold(Case::new(SpecId::CANCUN).with_contract(COUNTER, 0, counter()), |case, nonce| {
+        case.with(ask(ALICE, nonce, COUNTER, 1)).with(ask(BOB, nonce, COUNTER, 1))
+    })
+}
+
+/// Running ahead is given up at once: how often executions meet by themselves is chance.
+fn giving_up(strategy: StrategyChoice) -> ExecuteOptions {
+    ExecuteOptions { fuzz: Some(Arc::new(GivesUp)), ..options(strategy) }
+}
+
 #[test]
-fn a_run_that_is_always_in_vain_goes_on_serially_and_says_so() {
-    let case = (0..150)
-        .fold(Case::new(SpecId::CANCUN).with_contract(COUNTER, 0, counter()), |case, nonce| {
-            case.with(ask(ALICE, nonce, COUNTER, 1)).with(ask(BOB, nonce, COUNTER, 1))
-        });
+fn a_run_that_gives_up_goes_on_serially_and_says_so() {
+    let case = contended();
     let expected = expected(&case);
-    // How often executions meet is chance: once is enough.
-    let reasons: Vec<String> = (0..50)
-        .map(|_| {
-            let outcome = run(&case, &engine(&case, 4), &options(StrategyChoice::Optimistic)).unwrap();
-            check_same(&outcome, &expected, "optimistic");
-            outcome.metrics.reason
-        })
-        .collect();
-    let gave_up = reasons.iter().filter(|reason| reason.contains("; serially after ")).count();
-    assert!(gave_up > 0, "{reasons:?}");
+    let metrics = |options: &ExecuteOptions| {
+        let outcome = run(&case, &engine(&case, 4), options).unwrap();
+        check_same(&outcome, &expected, "optimistic");
+        outcome.metrics
+    };
+    let given_up = metrics(&giving_up(StrategyChoice::Optimistic));
+    assert_eq!(given_up.reason, "named by the caller; serially after 0 for their conflicts");
+    assert_eq!(given_up.strategy, "optimistic");
+    // By itself it may, or may not.
+    (0..20).for_each(|_| drop(metrics(&options(StrategyChoice::Optimistic))));
+}
+
+#[test]
+fn auto_learns_from_blocks_unless_told_not_to() {
+    let case = contended();
+    let expected = expected(&case);
+    let reasons = |learns_from_blocks| -> Vec<(&'static str, bool)> {
+        let config = EngineConfig { learns_from_blocks, ..EngineConfig::default() };
+        let engine = Engine::new(case.chain.clone(), pool(4), config);
+        let run = |_| {
+            let outcome = run(&case, &engine, &giving_up(StrategyChoice::Auto)).unwrap();
+            check_same(&outcome, &expected, "auto");
+            let metrics = outcome.metrics;
+            (metrics.strategy, metrics.reason == "the last 2 blocks that ran ahead gave up")
+        };
+        (0..10).map(run).collect()
+    };
+    let (tried, learnt) = (("optimistic", false), ("serial", true));
+    let mut expected = vec![learnt; 10];
+    expected[..2].fill(tried);
+    assert_eq!(reasons(true), expected);
+    assert_eq!(reasons(false), [tried; 10]);
 }
 
 #[test]
