@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 /// The strategy that a caller wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StrategyChoice {
-    /// Chosen by the look of the first block; the metrics say what and why.
+    /// Chosen by the look of the first block, and by what the last single ones told; the metrics say what and why.
     #[default]
     Auto,
     /// Entry after entry on the calling thread.

@@ -84,7 +84,12 @@ fn one_engine_serves_several_threads_at_once() {
     let alone = all(&engine_on(&pool(1), &cases[0]), &cases, StrategyChoice::Serial);
     let engine = engine_on(&pool(4), &cases[0]);
     std::thread::scope(|scope| {
-        for strategy in [StrategyChoice::Optimistic, StrategyChoice::Optimistic, StrategyChoice::Serial] {
+        for strategy in [
+            StrategyChoice::Optimistic,
+            StrategyChoice::Partitioned,
+            StrategyChoice::Partitioned,
+            StrategyChoice::Serial,
+        ] {
             let (engine, cases, alone) = (&engine, &cases, &alone);
             scope.spawn(move || check_all(&all(engine, cases, strategy), alone, "shared engine"));
         }
@@ -163,7 +168,12 @@ fn no_thread_is_made_for_a_block() {
     let engine = engine_on(&pool, &case);
     // The caller is the eighth.
     assert_eq!(threads(), before + 7);
-    for strategy in [StrategyChoice::Serial, StrategyChoice::Optimistic, StrategyChoice::Auto] {
+    for strategy in [
+        StrategyChoice::Serial,
+        StrategyChoice::Optimistic,
+        StrategyChoice::Partitioned,
+        StrategyChoice::Auto,
+    ] {
         for _ in 0..50 {
             run(&case, &engine, &options(strategy)).unwrap();
             assert_eq!(threads(), before + 7);

@@ -36,7 +36,7 @@ pub(super) struct Core<V: Vm> {
     planned: Mutex<Option<Arc<Planned<V>>>>,
     /// One past the last entry whose parts may be made. Only grows within a segment.
     until: AtomicU32,
-    /// As far as others were told. Only the caller looks.
+    /// As far as all shards have them made once the phase at hand is over. Only the caller looks.
     shared_until: AtomicU32,
     trouble: Mutex<Option<Trouble<V>>>,
     has_trouble: AtomicBool,
@@ -170,6 +170,10 @@ impl<V: Vm> Core<V> {
     /// Makes all parts that may be made.
     pub(super) fn catch_up(&self) -> Result<(), Trouble<V>> {
         self.end_phase()?;
+        let until = self.until.load(Ordering::SeqCst);
+        if self.shared_until.swap(until, Ordering::Relaxed) == until {
+            return Ok(());
+        }
         self.run_phase(Phase::Apply, SHARDS as u32)
     }
 

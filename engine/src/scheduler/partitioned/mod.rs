@@ -4,8 +4,8 @@
 //! A segment goes through phases, each of which all threads share. *Plan*: what every entry will write, and in which
 //! shard. *Resolve*: the locations, and what stands there. *Apply*: each shard has its parts made in the order of the
 //! entries. *Seal*: each shard notes what changed. No two threads have the same shard: there are no versions, and nothing
-//! is validated. An entry without plan is executed by the caller, in its turn: each shard that it looks
-//! at has the parts of earlier entries made first, and none has those of later ones made before it is done.
+//! is validated. An entry without plan is executed by the caller, in its turn: each shard that it looks at has the parts of
+//! earlier entries made first, and none has those of later ones made before it is done.
 //!
 //! If anything is not as planned the segment's changes are undone, and its entries are executed one after another.
 
@@ -272,8 +272,8 @@ impl<V: Vm> PartitionedRun<V> {
     ) -> Result<(), Trouble<V>> {
         let core = &self.core;
         let mut from = planned.first;
-        // Entries whose parts may still be to be made, and those executed meanwhile.
-        let (mut lagging, mut unsure) = (0, 0);
+        // Entries executed since all shards had caught up.
+        let mut unsure = 0;
         loop {
             let until = planned.next_in_turn(from);
             core.allow(until);
@@ -284,11 +284,10 @@ impl<V: Vm> PartitionedRun<V> {
             }
             let entry = EntryIndex(until);
             // What goes on from a state that will not be is in vain: not for long.
-            lagging += until - from;
             unsure += 1;
-            if lagging > 0 && (unsure > UNSURE_MAX || core.vm.is_long(entry)) {
+            if unsure > UNSURE_MAX || core.vm.is_long(entry) {
                 core.catch_up()?;
-                (lagging, unsure) = (0, 0);
+                unsure = 0;
             }
             match self.execute(state, local, planned.segment, entry) {
                 Ok(()) => {}
