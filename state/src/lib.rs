@@ -20,14 +20,18 @@
 
 mod account;
 mod change_set;
+mod commits;
 mod memory;
 mod reader;
 mod revm_reader;
 mod ticket;
+mod workers;
 
 pub use account::Account;
 pub use change_set::{AccountChange, ChangeSet, SlotChange};
+pub use commits::{CommitSink, Committed};
 pub use memory::MemoryState;
 pub use reader::{ReadError, StateKey, StateReader};
 pub use revm_reader::RevmReader;
 pub use ticket::{Ticket, TicketIssuer};
+pub use workers::{CallerAlone, SharedWork, Workers};

@@ -1,0 +1,5 @@
+//! Batched Keccak-256: many independent messages in, digests out, in order.
+
+mod backend;
+
+pub use backend::{Backend, BackendError};
