@@ -25,6 +25,7 @@ mod memory;
 mod reader;
 mod revm_reader;
 mod ticket;
+pub mod trie;
 mod workers;
 
 pub use account::Account;

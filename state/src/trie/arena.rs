@@ -1,0 +1,125 @@
+use super::node::{self, NodeRef};
+
+/// Bytes that an address counts in.
+const UNIT: usize = 8;
+/// Bytes of a chunk, the most a node may have.
+const CHUNK_BYTES: usize = 64 << 10;
+const CHUNK_UNITS: u32 = (CHUNK_BYTES / UNIT) as u32;
+
+/// Memory for the nodes of one shard: chunks, and lists of free places by size.
+///
+/// A node never moves and never crosses a chunk. Places are multiples of [`UNIT`] bytes; a freed one is used again
+/// for a node of its size. Growth is bounded by the number of addresses, [`NodeRef::ADDRESSES`] units (8 GiB).
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    chunks: Vec<Box<[u8]>>,
+    /// First unit of the last chunk that nobody had yet.
+    next: u32,
+    /// Free places by size in units.
+    free: Vec<Vec<u32>>,
+    live_units: u64,
+}
+
+impl Arena {
+    /// A place of so many bytes, whose content is arbitrary.
+    ///
+    /// # Panics
+    ///
+    /// If a node is larger than a chunk, or the arena is full.
+    pub(crate) fn allocate(&mut self, bytes: usize) -> NodeRef {
+        let units = bytes.div_ceil(UNIT);
+        assert!(units > 0 && units <= CHUNK_UNITS as usize, "a node of {bytes} bytes");
+        self.live_units += units as u64;
+        if let Some(place) = self.free.get_mut(units).and_then(Vec::pop) {
+            return NodeRef::new(place);
+        }
+        let units = units as u32;
+        let used = self.next % CHUNK_UNITS;
+        let is_full = self.next as usize == self.chunks.len() * CHUNK_UNITS as usize;
+        if is_full || used + units > CHUNK_UNITS {
+            if !is_full {
+                let rest = CHUNK_UNITS - used;
+                self.put(self.next, rest as usize);
+            }
+            self.next = self.chunks.len() as u32 * CHUNK_UNITS;
+            assert!(self.next < NodeRef::ADDRESSES - CHUNK_UNITS, "a shard's arena is full");
+            self.chunks.push(vec![0; CHUNK_BYTES].into_boxed_slice());
+        }
+        let place = self.next;
+        self.next += units;
+        NodeRef::new(place)
+    }
+
+    /// Gives a node's place back.
+    pub(crate) fn free(&mut self, node: NodeRef) {
+        let units = node::bytes_of(self.bytes(node)).div_ceil(UNIT);
+        self.live_units -= units as u64;
+        self.put(node.address(), units);
+    }
+
+    fn put(&mut self, place: u32, units: usize) {
+        if self.free.len() <= units {
+            self.free.resize_with(units + 1, Vec::new);
+        }
+        self.free[units].push(place);
+    }
+
+    /// A node, and what follows it in its chunk.
+    #[inline]
+    pub(crate) fn bytes(&self, node: NodeRef) -> &[u8] {
+        let address = node.address();
+        &self.chunks[(address / CHUNK_UNITS) as usize][(address % CHUNK_UNITS) as usize * UNIT..]
+    }
+
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self, node: NodeRef) -> &mut [u8] {
+        let address = node.address();
+        &mut self.chunks[(address / CHUNK_UNITS) as usize][(address % CHUNK_UNITS) as usize * UNIT..]
+    }
+
+    /// Copies `bytes` bytes of one node over another.
+    pub(crate) fn copy(&mut self, from: NodeRef, to: NodeRef, bytes: usize) {
+        let (source, target) = (from.address(), to.address());
+        let at = |address: u32| (address % CHUNK_UNITS) as usize * UNIT;
+        let chunk = |address: u32| (address / CHUNK_UNITS) as usize;
+        if chunk(source) == chunk(target) {
+            let chunk = &mut self.chunks[chunk(source)];
+            chunk.copy_within(at(source)..at(source) + bytes, at(target));
+            return;
+        }
+        let Ok([source_chunk, target_chunk]) =
+            self.chunks.get_disjoint_mut([chunk(source), chunk(target)])
+        else {
+            panic!("{from:?} and {to:?} are places of this arena")
+        };
+        target_chunk[at(target)..at(target) + bytes]
+            .copy_from_slice(&source_chunk[at(source)..at(source) + bytes]);
+    }
+
+    /// Asks the processor to fetch the beginning of a node, `lines` cache lines of it.
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "see SAFETY")]
+    #[inline]
+    pub(crate) fn prefetch(&self, node: NodeRef, lines: usize) {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        let start = self.bytes(node).as_ptr();
+        for line in 0..lines {
+            // SAFETY: a prefetch reads and writes nothing, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(line * 64).cast()) };
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn prefetch(&self, _node: NodeRef, _lines: usize) {}
+
+    /// Bytes of nodes.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_units * UNIT as u64
+    }
+
+    /// Bytes taken from the system for nodes and for the lists of free places.
+    pub(crate) fn reserved_bytes(&self) -> u64 {
+        let free: usize = self.free.iter().map(|places| places.capacity() * size_of::<u32>()).sum();
+        (self.chunks.len() * CHUNK_BYTES + free) as u64
+    }
+}

@@ -1,0 +1,488 @@
+//! Nodes as they lie in memory: a short head, references to the children, and the node's own RLP.
+//!
+//! ```text
+//! leaf       kind u8 | 0 u8 | rlp_len u16 |                                                    RLP
+//! account    kind u8 | 0 u8 | rlp_len u16 | storage root u32 | storage leaves u32 |            RLP
+//! extension  kind u8 | 0 u8 | rlp_len u16 | child u32 |                                        RLP
+//! branch     kind u8 | 0 u8 | rlp_len u16 | children u16 | inlined children u16 | child u32 .. RLP
+//! ```
+//!
+//! Numbers are little endian; a branch has as many references as children, lowest nibble first. The RLP is what is
+//! hashed, proven and put into witnesses; a hash in it counts only while its child's reference is not *fresh*. A
+//! node below 32 bytes stands in its parent's RLP ([Yellow Paper, appendix D][yp]) and in a place of its own.
+//!
+//! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
+
+use super::{
+    arena::Arena,
+    path::HexPrefix,
+    rlp,
+};
+use std::fmt;
+
+/// Children of a branch.
+pub(crate) const WIDTH: usize = 16;
+/// Bytes of a hash.
+pub(crate) const HASH: usize = 32;
+/// Bytes of a child's item at most: a hash with its header, or a node below 32 bytes.
+const ITEM_MAX: usize = HASH + 1;
+/// Bytes of a value at most.
+pub const VALUE_BYTES_MAX: usize = 60_000;
+
+const HEAD: usize = 4;
+const ACCOUNT_HEAD: usize = HEAD + 8;
+const EXTENSION_HEAD: usize = HEAD + 4;
+const BRANCH_HEAD: usize = HEAD + 4;
+
+/// Where a node is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NodeRef(u32);
+
+impl NodeRef {
+    /// Addresses that an arena may have.
+    pub(crate) const ADDRESSES: u32 = 1 << 30;
+    /// No node: the empty trie.
+    pub(crate) const EMPTY: Self = Self(0x7fff_ffff);
+    /// A node of which only the hash is known.
+    pub(crate) const BLINDED: Self = Self(0x7fff_fffe);
+    /// A node of which only the hash is known, and that it is a branch.
+    pub(crate) const BLINDED_BRANCH: Self = Self(0x7fff_fffd);
+    /// The node was made since the last root was asked for: nobody else knows it, and its hash is not in its parent.
+    const FRESH: u32 = 1 << 31;
+
+    pub(crate) fn new(address: u32) -> Self {
+        debug_assert!(address < Self::ADDRESSES);
+        Self(address)
+    }
+
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn address(self) -> u32 {
+        debug_assert!(self.is_stored(), "{self:?} has no address");
+        self.0 & !Self::FRESH
+    }
+
+    /// Whether there is a node in the arena.
+    pub(crate) fn is_stored(self) -> bool {
+        self.0 & !Self::FRESH < Self::ADDRESSES
+    }
+
+    pub(crate) fn is_blinded(self) -> bool {
+        self == Self::BLINDED || self == Self::BLINDED_BRANCH
+    }
+
+    pub(crate) fn is_fresh(self) -> bool {
+        self.0 & Self::FRESH != 0
+    }
+
+    pub(crate) fn fresh(self) -> Self {
+        Self(self.0 | Self::FRESH)
+    }
+
+    pub(crate) fn settled(self) -> Self {
+        Self(self.0 & !Self::FRESH)
+    }
+}
+
+impl fmt::Debug for NodeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::EMPTY => f.write_str("empty"),
+            Self::BLINDED => f.write_str("blinded"),
+            Self::BLINDED_BRANCH => f.write_str("blinded branch"),
+            node => write!(f, "{}{}", node.settled().0, if node.is_fresh() { " (fresh)" } else { "" }),
+        }
+    }
+}
+
+/// A child as its parent sees it: where it is, and the item that stands for it in the parent's RLP.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Child {
+    pub(crate) node: NodeRef,
+    len: u8,
+    item: [u8; ITEM_MAX],
+}
+
+impl Child {
+    /// No child.
+    pub(crate) const EMPTY: Self = Self { node: NodeRef::EMPTY, len: 1, item: [0x80; ITEM_MAX] };
+
+    /// A child by its hash.
+    pub(crate) fn hashed(node: NodeRef, hash: &[u8; HASH]) -> Self {
+        let mut item = [0xa0; ITEM_MAX];
+        item[1..].copy_from_slice(hash);
+        Self { node, len: ITEM_MAX as u8, item }
+    }
+
+    /// A child by its item: a hash with its header, or a whole node of less than 32 bytes.
+    pub(crate) fn with_item(node: NodeRef, bytes: &[u8]) -> Self {
+        let mut item = [0; ITEM_MAX];
+        item[..bytes.len()].copy_from_slice(bytes);
+        Self { node, len: bytes.len() as u8, item }
+    }
+
+    /// A node that was just made: its hash is to be found later, unless it is small enough to stand for itself.
+    pub(crate) fn made(arena: &Arena, node: NodeRef) -> Self {
+        let rlp = rlp_of(arena.bytes(node));
+        let node = node.fresh();
+        if rlp.len() < HASH { Self::with_item(node, rlp) } else { Self::hashed(node, &[0; HASH]) }
+    }
+
+    pub(crate) fn item(&self) -> &[u8] {
+        &self.item[..usize::from(self.len)]
+    }
+
+    /// Whether a hash stands for it.
+    pub(crate) fn is_hashed(&self) -> bool {
+        usize::from(self.len) == ITEM_MAX
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.node == NodeRef::EMPTY
+    }
+
+    /// Its hash, if one stands for it.
+    pub(crate) fn hash(&self) -> Option<&[u8; HASH]> {
+        if self.is_hashed() { self.item[1..].first_chunk() } else { None }
+    }
+}
+
+/// An account's storage, as its leaf knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StorageRef {
+    /// The root of its storage trie.
+    pub(crate) root: NodeRef,
+    /// How many slots it has, if nothing of it is blinded.
+    pub(crate) leaves: u32,
+}
+
+/// What kind of node it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Leaf,
+    Account,
+    Extension,
+    Branch,
+}
+
+pub(crate) fn kind(node: &[u8]) -> Kind {
+    match node[0] {
+        0 => Kind::Leaf,
+        1 => Kind::Account,
+        2 => Kind::Extension,
+        _ => Kind::Branch,
+    }
+}
+
+fn u16_at(node: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([node[at], node[at + 1]])
+}
+
+fn u32_at(node: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([node[at], node[at + 1], node[at + 2], node[at + 3]])
+}
+
+fn head_len(node: &[u8]) -> usize {
+    match kind(node) {
+        Kind::Leaf => HEAD,
+        Kind::Account => ACCOUNT_HEAD,
+        Kind::Extension => EXTENSION_HEAD,
+        Kind::Branch => BRANCH_HEAD + 4 * children(node).count_ones() as usize,
+    }
+}
+
+fn rlp_len(node: &[u8]) -> usize {
+    usize::from(u16_at(node, 2))
+}
+
+/// Bytes of a node in memory.
+pub(crate) fn bytes_of(node: &[u8]) -> usize {
+    head_len(node) + rlp_len(node)
+}
+
+/// A node's RLP.
+pub(crate) fn rlp_of(node: &[u8]) -> &[u8] {
+    let head = head_len(node);
+    &node[head..head + rlp_len(node)]
+}
+
+fn payload(rlp: &[u8]) -> &[u8] {
+    let Some(header) = rlp::header(rlp) else { panic!("a node in memory is a list") };
+    &rlp[header.len..]
+}
+
+fn first_item(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let Some((_, item, rest)) = rlp::split(bytes) else { panic!("a node in memory has all its items") };
+    (item, rest)
+}
+
+/// Path and value of a leaf.
+pub(crate) fn leaf(node: &[u8]) -> (HexPrefix<'_>, &[u8]) {
+    let (path, rest) = first_item(payload(rlp_of(node)));
+    (HexPrefix::new(path), first_item(rest).0)
+}
+
+/// The storage of an account's leaf.
+pub(crate) fn storage(node: &[u8]) -> Option<StorageRef> {
+    (kind(node) == Kind::Account)
+        .then(|| StorageRef { root: NodeRef(u32_at(node, HEAD)), leaves: u32_at(node, HEAD + 4) })
+}
+
+/// Path and child of an extension.
+pub(crate) fn extension(node: &[u8]) -> (HexPrefix<'_>, Child) {
+    let (path, item) = first_item(payload(rlp_of(node)));
+    (HexPrefix::new(path), Child::with_item(NodeRef(u32_at(node, HEAD)), item))
+}
+
+/// Which children a branch has.
+pub(crate) fn children(node: &[u8]) -> u16 {
+    u16_at(node, HEAD)
+}
+
+fn inlined(node: &[u8]) -> u16 {
+    u16_at(node, HEAD + 2)
+}
+
+fn place_of_ref(node: &[u8], nibble: u8) -> usize {
+    BRANCH_HEAD + 4 * below(children(node), nibble)
+}
+
+/// How many bits are set below one.
+fn below(mask: u16, nibble: u8) -> usize {
+    (mask & ((1 << nibble) - 1)).count_ones() as usize
+}
+
+/// Where a child of a branch is, or [`NodeRef::EMPTY`].
+#[inline]
+pub(crate) fn child_ref(node: &[u8], nibble: u8) -> NodeRef {
+    if children(node) >> nibble & 1 == 0 {
+        return NodeRef::EMPTY;
+    }
+    NodeRef(u32_at(node, place_of_ref(node, nibble)))
+}
+
+/// Where a child's item begins in a branch's RLP.
+fn item_start(node: &[u8], rlp: &[u8], nibble: u8) -> usize {
+    let first = rlp[0];
+    let header = if first <= 0xf7 { 1 } else { usize::from(first - 0xf7) + 1 };
+    let inlined = inlined(node) & ((1 << nibble) - 1);
+    let hashed = children(node) & !inlined & ((1 << nibble) - 1);
+    let mut start = header + usize::from(nibble) + HASH * hashed.count_ones() as usize;
+    if inlined != 0 {
+        // What is inlined is a list below 56 bytes: its first byte tells its length.
+        start = header;
+        for before in 0..nibble {
+            start += match (children(node) >> before & 1, inlined >> before & 1) {
+                (0, _) => 1,
+                (_, 0) => ITEM_MAX,
+                _ => 1 + usize::from(rlp[start] - 0xc0),
+            };
+        }
+    }
+    start
+}
+
+/// A child of a branch.
+pub(crate) fn child(node: &[u8], nibble: u8) -> Child {
+    let reference = child_ref(node, nibble);
+    if reference == NodeRef::EMPTY {
+        return Child::EMPTY;
+    }
+    let rlp = rlp_of(node);
+    let start = item_start(node, rlp, nibble);
+    let is_inlined = inlined(node) >> nibble & 1 != 0;
+    let len = if is_inlined { 1 + usize::from(rlp[start] - 0xc0) } else { ITEM_MAX };
+    Child::with_item(reference, &rlp[start..start + len])
+}
+
+/// The value of a branch, empty if it has none.
+pub(crate) fn branch_value(node: &[u8]) -> &[u8] {
+    let rlp = rlp_of(node);
+    if rlp.last() == Some(&0x80) && children(node) == u16::MAX && inlined(node) == 0 {
+        return &[];
+    }
+    let start = item_start(node, rlp, WIDTH as u8 - 1);
+    let (_, rest) = child_item(node, rlp, start);
+    first_item(rest).0
+}
+
+fn child_item<'a>(node: &[u8], rlp: &'a [u8], start: usize) -> (&'a [u8], &'a [u8]) {
+    let last = WIDTH - 1;
+    let len = match (children(node) >> last & 1, inlined(node) >> last & 1) {
+        (0, _) => 1,
+        (_, 0) => ITEM_MAX,
+        _ => 1 + usize::from(rlp[start] - 0xc0),
+    };
+    rlp[start..].split_at(len)
+}
+
+fn begin(node: &mut [u8], kind: u8, rlp_len: usize) {
+    assert!(rlp_len <= usize::from(u16::MAX), "a node's RLP of {rlp_len} bytes");
+    node[0] = kind;
+    node[1] = 0;
+    node[2..4].copy_from_slice(&(rlp_len as u16).to_le_bytes());
+}
+
+/// Makes a leaf whose path is what `write_path` writes into `path_len` bytes.
+pub(crate) fn make_leaf(
+    arena: &mut Arena,
+    path_len: usize,
+    write_path: impl FnOnce(&mut [u8]),
+    value: &[u8],
+    storage: Option<StorageRef>,
+) -> NodeRef {
+    let path_item = if path_len == 1 { 1 } else { rlp::header_len(path_len) + path_len };
+    let payload = path_item + rlp::string_len(value);
+    let rlp_len = rlp::header_len(payload) + payload;
+    let head = if storage.is_some() { ACCOUNT_HEAD } else { HEAD };
+    let place = arena.allocate(head + rlp_len);
+    let node = arena.bytes_mut(place);
+    begin(node, if storage.is_some() { 1 } else { 0 }, rlp_len);
+    if let Some(storage) = storage {
+        node[HEAD..HEAD + 4].copy_from_slice(&storage.root.0.to_le_bytes());
+        node[HEAD + 4..HEAD + 8].copy_from_slice(&storage.leaves.to_le_bytes());
+    }
+    let rlp = &mut node[head..head + rlp_len];
+    let mut at = rlp::write_list_header(rlp, payload);
+    at += write_path_item(&mut rlp[at..], path_len, write_path);
+    rlp::write_string(&mut rlp[at..], value);
+    place
+}
+
+/// Writes a path's item; a path of one byte is below 0x80 and stands for itself.
+fn write_path_item(target: &mut [u8], len: usize, write_path: impl FnOnce(&mut [u8])) -> usize {
+    if len == 1 {
+        write_path(&mut target[..1]);
+        return 1;
+    }
+    let header = rlp::header_len(len);
+    if len <= 55 {
+        target[0] = 0x80 + len as u8;
+    } else {
+        // As a list's header, but for the first byte.
+        rlp::write_list_header(target, len);
+        target[0] -= 0x40;
+    }
+    write_path(&mut target[header..header + len]);
+    header + len
+}
+
+/// Makes an extension whose path is what `write_path` writes into `path_len` bytes.
+pub(crate) fn make_extension(
+    arena: &mut Arena,
+    path_len: usize,
+    write_path: impl FnOnce(&mut [u8]),
+    child: &Child,
+) -> NodeRef {
+    let rlp_len = extension_rlp_len(path_len, child);
+    let place = arena.allocate(EXTENSION_HEAD + rlp_len);
+    let node = arena.bytes_mut(place);
+    begin(node, 2, rlp_len);
+    node[HEAD..HEAD + 4].copy_from_slice(&child.node.0.to_le_bytes());
+    write_extension(&mut node[EXTENSION_HEAD..EXTENSION_HEAD + rlp_len], path_len, write_path, child);
+    place
+}
+
+/// Bytes of an extension's RLP.
+pub(crate) fn extension_rlp_len(path_len: usize, child: &Child) -> usize {
+    let path_item = if path_len == 1 { 1 } else { rlp::header_len(path_len) + path_len };
+    let payload = path_item + child.item().len();
+    rlp::header_len(payload) + payload
+}
+
+/// Writes an extension's RLP.
+pub(crate) fn write_extension(
+    rlp: &mut [u8],
+    path_len: usize,
+    write_path: impl FnOnce(&mut [u8]),
+    child: &Child,
+) {
+    let path_item = if path_len == 1 { 1 } else { rlp::header_len(path_len) + path_len };
+    let mut at = rlp::write_list_header(rlp, path_item + child.item().len());
+    at += write_path_item(&mut rlp[at..], path_len, write_path);
+    rlp[at..at + child.item().len()].copy_from_slice(child.item());
+}
+
+/// Makes a branch. It must have two children, or a child and a value.
+pub(crate) fn make_branch(arena: &mut Arena, children: &[Child; WIDTH], value: &[u8]) -> NodeRef {
+    let mut present = 0_u16;
+    let mut inlined = 0_u16;
+    for (nibble, child) in children.iter().enumerate() {
+        present |= u16::from(!child.is_empty()) << nibble;
+        inlined |= u16::from(!child.is_empty() && !child.is_hashed()) << nibble;
+    }
+    let rlp_len = branch_rlp_len(children, value);
+    let refs = 4 * present.count_ones() as usize;
+    let place = arena.allocate(BRANCH_HEAD + refs + rlp_len);
+    let node = arena.bytes_mut(place);
+    begin(node, 3, rlp_len);
+    node[HEAD..HEAD + 2].copy_from_slice(&present.to_le_bytes());
+    node[HEAD + 2..HEAD + 4].copy_from_slice(&inlined.to_le_bytes());
+    let present = children.iter().filter(|child| !child.is_empty());
+    for (place, child) in node[BRANCH_HEAD..BRANCH_HEAD + refs].chunks_exact_mut(4).zip(present) {
+        place.copy_from_slice(&child.node.0.to_le_bytes());
+    }
+    write_branch(&mut node[BRANCH_HEAD + refs..BRANCH_HEAD + refs + rlp_len], children, value);
+    place
+}
+
+fn branch_payload(children: &[Child; WIDTH], value: &[u8]) -> usize {
+    children.iter().map(|child| usize::from(child.len)).sum::<usize>() + rlp::string_len(value)
+}
+
+/// Bytes of a branch's RLP.
+pub(crate) fn branch_rlp_len(children: &[Child; WIDTH], value: &[u8]) -> usize {
+    let payload = branch_payload(children, value);
+    rlp::header_len(payload) + payload
+}
+
+/// Writes a branch's RLP.
+pub(crate) fn write_branch(rlp: &mut [u8], children: &[Child; WIDTH], value: &[u8]) {
+    let mut at = rlp::write_list_header(rlp, branch_payload(children, value));
+    for child in children {
+        rlp[at..at + child.item().len()].copy_from_slice(child.item());
+        at += child.item().len();
+    }
+    rlp::write_string(&mut rlp[at..], value);
+}
+
+/// Sets a branch's reference to a child that it has.
+pub(crate) fn set_child_ref(node: &mut [u8], nibble: u8, child: NodeRef) {
+    let place = place_of_ref(node, nibble);
+    node[place..place + 4].copy_from_slice(&child.0.to_le_bytes());
+}
+
+/// Whether a branch has a child for which a hash stands.
+pub(crate) fn has_hashed_child(node: &[u8], nibble: u8) -> bool {
+    (children(node) & !inlined(node)) >> nibble & 1 != 0
+}
+
+/// Puts the hash of a fresh child in its place, and says that it is settled.
+pub(crate) fn settle_child(node: &mut [u8], nibble: u8, hash: Option<&[u8; HASH]>) {
+    match kind(node) {
+        Kind::Branch => {
+            let reference = child_ref(node, nibble).settled();
+            set_child_ref(node, nibble, reference);
+            if let Some(hash) = hash {
+                let head = head_len(node);
+                let start = head + item_start(node, rlp_of(node), nibble) + 1;
+                node[start..start + HASH].copy_from_slice(hash);
+            }
+        }
+        Kind::Extension => {
+            let reference = NodeRef(u32_at(node, HEAD)).settled();
+            node[HEAD..HEAD + 4].copy_from_slice(&reference.0.to_le_bytes());
+            if let Some(hash) = hash {
+                let end = bytes_of(node);
+                node[end - HASH..end].copy_from_slice(hash);
+            }
+        }
+        Kind::Leaf | Kind::Account => panic!("a leaf has no child"),
+    }
+}

@@ -1,0 +1,536 @@
+//! Batched writes into one trie: all that a batch changes is visited once, and nothing is hashed.
+
+use super::{
+    arena::Arena,
+    node::{self, Child, Kind, NodeRef, StorageRef, WIDTH},
+    path::{self, nibble},
+};
+use alloy_primitives::hex;
+
+/// One write. A batch is sorted by key, each key once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Write<'a> {
+    /// The whole key, from the root on.
+    pub(crate) key: &'a [u8],
+    /// The value, or `None` to delete it.
+    pub(crate) value: Option<&'a [u8]>,
+    /// For an account: where its storage is.
+    pub(crate) storage: Option<StorageRef>,
+}
+
+/// A path leads through a node of which only the hash is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blinded {
+    /// The nibbles from the trie's root to that node.
+    pub(crate) path: Vec<u8>,
+}
+
+impl Blinded {
+    pub(crate) fn at(key: &[u8], depth: usize) -> Self {
+        Self { path: (0..depth).map(|at| nibble(key, at)).collect() }
+    }
+}
+
+/// Nibbles as text, as nodes' paths are named in errors.
+pub(crate) fn path_text(path: &[u8]) -> String {
+    let digits = path.iter().map(|nibble| hex::encode([*nibble])[1..].to_owned());
+    std::iter::once("0x".to_owned()).chain(digits).collect()
+}
+
+/// What writes did to an arena, so that they can be undone, or what they replaced be given back.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// Places taken.
+    pub(crate) made: Vec<NodeRef>,
+    /// Of these, places given back since.
+    pub(crate) unmade: Vec<NodeRef>,
+    /// Nodes that earlier versions still have, and this one does not.
+    pub(crate) replaced: Vec<NodeRef>,
+    /// Roots of whole tries of which the same holds.
+    pub(crate) dropped: Vec<NodeRef>,
+}
+
+impl Log {
+    fn memory(&self) -> usize {
+        (self.made.capacity() + self.unmade.capacity() + self.replaced.capacity() + self.dropped.capacity())
+            * size_of::<NodeRef>()
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memory() as u64
+    }
+
+    /// Gives back what the writes made: they never were. Their nodes must not be used any more.
+    pub(crate) fn undo(mut self, arena: &mut Arena) {
+        // A place may have been taken, given back and taken again.
+        self.made.sort_unstable_by_key(|node| node.bits());
+        self.unmade.sort_unstable_by_key(|node| node.bits());
+        let mut unmade = self.unmade.iter().peekable();
+        for node in &self.made {
+            if unmade.next_if_eq(&node).is_none() {
+                arena.free(*node);
+            }
+        }
+    }
+
+    /// Gives back what the writes replaced: no version before this one is needed any more.
+    pub(crate) fn finish(self, arena: &mut Arena) {
+        for node in self.replaced {
+            arena.free(node);
+        }
+        for root in self.dropped {
+            free_all(arena, root);
+        }
+    }
+}
+
+/// Gives back a node and all below it in the same arena; storage tries of accounts are not followed.
+pub(crate) fn free_all(arena: &mut Arena, root: NodeRef) {
+    let mut nodes = vec![root];
+    while let Some(node) = nodes.pop() {
+        if !node.is_stored() {
+            continue;
+        }
+        let bytes = arena.bytes(node);
+        match node::kind(bytes) {
+            Kind::Branch => nodes.extend((0..WIDTH as u8).map(|nibble| node::child_ref(bytes, nibble))),
+            Kind::Extension => nodes.push(node::extension(bytes).1.node),
+            Kind::Leaf | Kind::Account => {}
+        }
+        arena.free(node.settled());
+    }
+}
+
+/// Writes into the tries of one arena.
+#[derive(Debug)]
+pub(crate) struct Updater<'a> {
+    arena: &'a mut Arena,
+    log: &'a mut Log,
+    /// Leaves added less leaves removed since the beginning.
+    leaves: i64,
+}
+
+impl<'a> Updater<'a> {
+    pub(crate) fn new(arena: &'a mut Arena, log: &'a mut Log) -> Self {
+        Self { arena, log, leaves: 0 }
+    }
+
+    /// Leaves added less leaves removed.
+    pub(crate) fn leaves_added(&self) -> i64 {
+        self.leaves
+    }
+
+    /// Makes `writes` in the subtrie at `child`, whose root is `depth` nibbles below the trie's.
+    ///
+    /// # Errors
+    ///
+    /// [`Blinded`]; the log tells what was made until then.
+    pub(crate) fn update(
+        &mut self,
+        child: Child,
+        depth: usize,
+        writes: &[Write<'_>],
+    ) -> Result<Child, Blinded> {
+        let Some(first) = writes.first() else { return Ok(child) };
+        if child.is_empty() {
+            return Ok(self.insert_all(depth, writes));
+        }
+        if child.node.is_blinded() {
+            return Err(Blinded::at(first.key, depth));
+        }
+        match node::kind(self.arena.bytes(child.node)) {
+            Kind::Leaf | Kind::Account => Ok(self.update_leaf(child, depth, writes)),
+            Kind::Extension => self.update_extension(child, depth, writes),
+            Kind::Branch => self.update_branch(child, depth, writes),
+        }
+    }
+
+    fn made(&mut self, node: NodeRef) -> Child {
+        self.log.made.push(node);
+        Child::made(self.arena, node)
+    }
+
+    /// Lets go of a node that this version has no more.
+    fn retire(&mut self, node: NodeRef) {
+        if node.is_fresh() {
+            self.log.unmade.push(node.settled());
+            self.arena.free(node.settled());
+        } else {
+            self.log.replaced.push(node);
+        }
+    }
+
+    /// A trie of what is written where nothing was.
+    fn insert_all(&mut self, depth: usize, writes: &[Write<'_>]) -> Child {
+        if writes.iter().all(|write| write.value.is_some()) {
+            self.leaves += writes.len() as i64;
+            return self.build(depth, writes);
+        }
+        let kept: Vec<Write<'_>> = writes.iter().filter(|write| write.value.is_some()).copied().collect();
+        self.leaves += kept.len() as i64;
+        self.build(depth, &kept)
+    }
+
+    /// A trie of writes that all have values.
+    fn build(&mut self, depth: usize, writes: &[Write<'_>]) -> Child {
+        let (first, last) = match writes {
+            [] => return Child::EMPTY,
+            [only] => return self.leaf(only, depth),
+            [first, .., last] => (first, last),
+        };
+        let shared = path::common_nibbles(first.key, last.key, depth);
+        let branch_depth = depth + shared;
+        let mut children = [Child::EMPTY; WIDTH];
+        let (value, rest) = split_value(branch_depth, writes);
+        for (nibble, group) in groups(branch_depth, rest) {
+            children[usize::from(nibble)] = self.build(branch_depth + 1, group);
+        }
+        let branch = node::make_branch(self.arena, &children, value.unwrap_or_default());
+        let branch = self.made(branch);
+        self.extend(first.key, depth, branch_depth, branch)
+    }
+
+    fn leaf(&mut self, write: &Write<'_>, depth: usize) -> Child {
+        let end = 2 * write.key.len();
+        let node = node::make_leaf(
+            self.arena,
+            path::hex_prefix_len(end - depth),
+            |target| path::write_key_tail(target, write.key, depth, end, true),
+            write.value.unwrap_or_default(),
+            write.storage,
+        );
+        self.made(node)
+    }
+
+    /// Puts an extension of a key's nibbles before a branch, if there are any.
+    fn extend(&mut self, key: &[u8], from: usize, end: usize, child: Child) -> Child {
+        if from == end {
+            return child;
+        }
+        let node = node::make_extension(
+            self.arena,
+            path::hex_prefix_len(end - from),
+            |target| path::write_key_tail(target, key, from, end, false),
+            &child,
+        );
+        self.made(node)
+    }
+
+    fn update_leaf(&mut self, child: Child, depth: usize, writes: &[Write<'_>]) -> Child {
+        let bytes = self.arena.bytes(child.node);
+        let (leaf_path, value) = node::leaf(bytes);
+        let storage = node::storage(bytes);
+        let is_same = |write: &&Write<'_>| {
+            2 * write.key.len() == depth + leaf_path.len()
+                && leaf_path.matches(write.key, depth) == leaf_path.len()
+        };
+        if let Some(write) = writes.iter().find(is_same) {
+            if write.value == Some(value) && write.storage == storage && writes.len() == 1 {
+                return child;
+            }
+            self.retire(child.node);
+            self.leaves -= 1;
+            return self.insert_all(depth, writes);
+        }
+        if writes.iter().all(|write| write.value.is_none()) {
+            return child;
+        }
+        // The leaf joins what is written.
+        let mut key = writes[0].key.to_vec();
+        set_tail(&mut key, depth, leaf_path.nibbles());
+        let value = value.to_vec();
+        let own = Write { key: &key, value: Some(&value), storage };
+        let mut all: Vec<Write<'_>> = writes.iter().filter(|write| write.value.is_some()).copied().collect();
+        self.leaves += all.len() as i64;
+        let place = all.partition_point(|write| write.key < own.key);
+        all.insert(place, own);
+        self.retire(child.node);
+        self.build(depth, &all)
+    }
+
+    fn update_extension(
+        &mut self,
+        child: Child,
+        depth: usize,
+        writes: &[Write<'_>],
+    ) -> Result<Child, Blinded> {
+        let (own_path, below) = node::extension(self.arena.bytes(child.node));
+        let len = own_path.len();
+        let matched = |write: &Write<'_>| own_path.matches(write.key, depth);
+        // Where the first key leaves the path that has something to insert.
+        let leaves_at = writes
+            .iter()
+            .filter(|write| write.value.is_some())
+            .map(matched)
+            .min()
+            .filter(|matched| *matched < len);
+        let first = writes.partition_point(|write| matched(write) < len && !is_behind(own_path, write, depth));
+        let behind = writes[first..].partition_point(|write| matched(write) == len);
+        let inside = &writes[first..first + behind];
+        let Some(split) = leaves_at else {
+            let Some(key) = inside.first().map(|write| write.key) else { return Ok(child) };
+            let new = self.update(below, depth + len, inside)?;
+            if new.node == below.node && !new.node.is_fresh() {
+                return Ok(child);
+            }
+            return self.join(key, depth, depth + len, new, Some(child.node));
+        };
+        // The path is split: a branch takes its place, with what was below as one of its children.
+        let nibbles: Vec<u8> = own_path.nibbles().collect();
+        self.retire(child.node);
+        let mut prefix = writes[0].key.to_vec();
+        set_tail(&mut prefix, depth, nibbles.iter().copied());
+        let old = if split + 1 == len {
+            below
+        } else {
+            let node = node::make_extension(
+                self.arena,
+                path::hex_prefix_len(len - split - 1),
+                |target| {
+                    path::write_nibbles(target, nibbles[split + 1..].iter().copied(), len - split - 1, false);
+                },
+                &below,
+            );
+            self.made(node)
+        };
+        let mut children = [Child::EMPTY; WIDTH];
+        children[usize::from(nibbles[split])] = old;
+        let branch_depth = depth + split;
+        // Deletions of what is not there need not be looked at.
+        let near: Vec<Write<'_>> = writes.iter().filter(|write| matched_of(&nibbles, write, depth) >= split).copied().collect();
+        let (value, rest) = split_value(branch_depth, &near);
+        if value.is_some() {
+            self.leaves += 1;
+        }
+        for (nibble, group) in groups(branch_depth, rest) {
+            let place = &mut children[usize::from(nibble)];
+            *place = self.update(*place, branch_depth + 1, group)?;
+        }
+        self.branch_of(&prefix, depth, branch_depth, &children, value.unwrap_or_default())
+    }
+
+    fn update_branch(&mut self, child: Child, depth: usize, writes: &[Write<'_>]) -> Result<Child, Blinded> {
+        let (own, rest) = split_own(depth, writes);
+        if own.is_none() && writes.len() > 1 {
+            let bytes = self.arena.bytes(child.node);
+            for (nibble, _) in groups(depth, rest) {
+                let below = node::child_ref(bytes, nibble);
+                if below.is_stored() {
+                    self.arena.prefetch(below, 2);
+                }
+            }
+        }
+        let mut changed: [(u8, Child); WIDTH] = [(0, Child::EMPTY); WIDTH];
+        let mut count = 0;
+        let mut is_simple = own.is_none();
+        for (nibble, group) in groups(depth, rest) {
+            let old = node::child(self.arena.bytes(child.node), nibble);
+            let new = self.update(old, depth + 1, group)?;
+            if new.node == old.node && !new.node.is_fresh() {
+                continue;
+            }
+            is_simple &= !old.is_empty() && old.is_hashed() && new.is_hashed();
+            changed[count] = (nibble, new);
+            count += 1;
+        }
+        let changed = &changed[..count];
+        if changed.is_empty() && own.is_none() {
+            return Ok(child);
+        }
+        if is_simple {
+            return Ok(self.change_children(child, changed));
+        }
+        let bytes = self.arena.bytes(child.node);
+        let old_value = node::branch_value(bytes).to_vec();
+        let value = match own {
+            Some(write) => write.value.unwrap_or_default(),
+            None => &old_value,
+        };
+        self.leaves += i64::from(!value.is_empty()) - i64::from(!old_value.is_empty());
+        let mut children = [Child::EMPTY; WIDTH];
+        for nibble in 0..WIDTH as u8 {
+            children[usize::from(nibble)] = node::child(bytes, nibble);
+        }
+        for (nibble, new) in changed {
+            children[usize::from(*nibble)] = *new;
+        }
+        if own.is_some() && changed.is_empty() && value == old_value {
+            return Ok(child);
+        }
+        let value = value.to_vec();
+        let new = self.branch_of(writes[0].key, depth, depth, &children, &value)?;
+        self.retire(child.node);
+        Ok(new)
+    }
+
+    /// The branch with some children replaced, in place if it is this version's own.
+    fn change_children(&mut self, child: Child, changed: &[(u8, Child)]) -> Child {
+        let target = if child.node.is_fresh() {
+            child.node.settled()
+        } else {
+            let bytes = node::bytes_of(self.arena.bytes(child.node));
+            let copy = self.arena.allocate(bytes);
+            self.arena.copy(child.node, copy, bytes);
+            self.log.made.push(copy);
+            self.log.replaced.push(child.node);
+            copy
+        };
+        let bytes = self.arena.bytes_mut(target);
+        for (nibble, new) in changed {
+            node::set_child_ref(bytes, *nibble, new.node);
+            if !new.node.is_fresh() {
+                node::settle_child(bytes, *nibble, new.hash());
+            }
+        }
+        Child::made(self.arena, target)
+    }
+
+    /// The node for these children and this value, whichever kind that takes, behind the nibbles `from..depth` of
+    /// the key.
+    fn branch_of(
+        &mut self,
+        key: &[u8],
+        from: usize,
+        depth: usize,
+        children: &[Child; WIDTH],
+        value: &[u8],
+    ) -> Result<Child, Blinded> {
+        let mut present = children.iter().enumerate().filter(|(_, child)| !child.is_empty());
+        match (present.next(), present.next(), value.is_empty()) {
+            (None, _, true) => Ok(Child::EMPTY),
+            (None, _, false) => {
+                let node = node::make_leaf(
+                    self.arena,
+                    path::hex_prefix_len(depth - from),
+                    |target| path::write_key_tail(target, key, from, depth, true),
+                    value,
+                    None,
+                );
+                Ok(self.made(node))
+            }
+            (Some((nibble, only)), None, true) => {
+                let mut prefix = key.to_vec();
+                set_tail(&mut prefix, depth, std::iter::once(nibble as u8));
+                self.join(&prefix, from, depth + 1, *only, None)
+            }
+            _ => {
+                let branch = node::make_branch(self.arena, children, value);
+                let branch = self.made(branch);
+                Ok(self.extend(key, from, depth, branch))
+            }
+        }
+    }
+
+    /// The node for `child` behind the nibbles `from..depth` of the key: paths become one. `old` is the extension
+    /// that led there until now.
+    fn join(
+        &mut self,
+        key: &[u8],
+        from: usize,
+        depth: usize,
+        child: Child,
+        old: Option<NodeRef>,
+    ) -> Result<Child, Blinded> {
+        if let Some(old) = old {
+            self.retire(old);
+        }
+        if child.is_empty() {
+            return Ok(child);
+        }
+        if child.node == NodeRef::BLINDED {
+            return Err(Blinded::at(key, depth));
+        }
+        if child.node == NodeRef::BLINDED_BRANCH {
+            return Ok(self.extend(key, from, depth, child));
+        }
+        let bytes = self.arena.bytes(child.node);
+        match node::kind(bytes) {
+            Kind::Branch => Ok(self.extend(key, from, depth, child)),
+            Kind::Extension => {
+                let (own_path, below) = node::extension(bytes);
+                let nibbles = joined(key, from, depth, own_path.nibbles());
+                let node = node::make_extension(
+                    self.arena,
+                    path::hex_prefix_len(nibbles.len()),
+                    |target| path::write_nibbles(target, nibbles.iter().copied(), nibbles.len(), false),
+                    &below,
+                );
+                self.retire(child.node);
+                Ok(self.made(node))
+            }
+            Kind::Leaf | Kind::Account => {
+                let (own_path, value) = node::leaf(bytes);
+                let nibbles = joined(key, from, depth, own_path.nibbles());
+                let (value, storage) = (value.to_vec(), node::storage(bytes));
+                let node = node::make_leaf(
+                    self.arena,
+                    path::hex_prefix_len(nibbles.len()),
+                    |target| path::write_nibbles(target, nibbles.iter().copied(), nibbles.len(), true),
+                    &value,
+                    storage,
+                );
+                self.retire(child.node);
+                Ok(self.made(node))
+            }
+        }
+    }
+}
+
+fn joined(key: &[u8], from: usize, depth: usize, tail: impl Iterator<Item = u8>) -> Vec<u8> {
+    (from..depth).map(|at| nibble(key, at)).chain(tail).collect()
+}
+
+/// Replaces a key's nibbles from a place on.
+fn set_tail(key: &mut Vec<u8>, from: usize, nibbles: impl Iterator<Item = u8>) {
+    key.truncate(from.div_ceil(2));
+    let mut at = from;
+    for nibble in nibbles {
+        if at.is_multiple_of(2) {
+            key.push(nibble << 4);
+        } else {
+            key[at / 2] = key[at / 2] & 0xf0 | nibble;
+        }
+        at += 1;
+    }
+}
+
+fn matched_of(nibbles: &[u8], write: &Write<'_>, depth: usize) -> usize {
+    let len = nibbles.len().min((2 * write.key.len()).saturating_sub(depth));
+    (0..len).find(|at| nibbles[*at] != nibble(write.key, depth + at)).unwrap_or(len)
+}
+
+/// Whether a write that leaves a path comes behind all that follow it.
+fn is_behind(path: path::HexPrefix<'_>, write: &Write<'_>, depth: usize) -> bool {
+    let matched = path.matches(write.key, depth);
+    depth + matched < 2 * write.key.len() && nibble(write.key, depth + matched) > path.at(matched)
+}
+
+/// The write whose key ends here, and the others. It is the first, if there is one.
+fn split_own<'w, 'a>(depth: usize, writes: &'w [Write<'a>]) -> (Option<&'w Write<'a>>, &'w [Write<'a>]) {
+    match writes.split_first() {
+        Some((first, rest)) if 2 * first.key.len() == depth => (Some(first), rest),
+        _ => (None, writes),
+    }
+}
+
+/// The value written where a key ends, and the other writes.
+fn split_value<'w, 'a>(depth: usize, writes: &'w [Write<'a>]) -> (Option<&'a [u8]>, &'w [Write<'a>]) {
+    let (own, rest) = split_own(depth, writes);
+    (own.and_then(|write| write.value), rest)
+}
+
+/// The writes by their nibble at a depth.
+fn groups<'w, 'a>(depth: usize, mut writes: &'w [Write<'a>]) -> impl Iterator<Item = (u8, &'w [Write<'a>])> {
+    std::iter::from_fn(move || {
+        let first = nibble(writes.first()?.key, depth);
+        let len = if writes.len() > 32 {
+            writes.partition_point(|write| nibble(write.key, depth) <= first)
+        } else {
+            writes.iter().position(|write| nibble(write.key, depth) != first).unwrap_or(writes.len())
+        };
+        let (group, rest) = writes.split_at(len);
+        writes = rest;
+        Some((first, group))
+    })
+}

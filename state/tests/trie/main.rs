@@ -1,0 +1,4 @@
+//! The plain trie against the Yellow Paper's definition and against `alloy-trie`.
+
+mod naive;
+mod plain;
