@@ -13,3 +13,6 @@ impl Hasher {
     /// stub
     pub fn hash_each(&self, m: &[&[u8]], d: &mut [alloy_primitives::B256]) { for (m, d) in m.iter().zip(d) { *d = alloy_primitives::keccak256(m); } }
 }
+
+/// Keccak
+pub fn keccak256(m: &[u8]) -> alloy_primitives::B256 { alloy_primitives::keccak256(m) }

@@ -24,6 +24,7 @@ mod commits;
 mod memory;
 mod reader;
 mod revm_reader;
+pub mod ssmt;
 mod ticket;
 pub mod trie;
 mod workers;

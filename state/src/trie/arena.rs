@@ -87,8 +87,7 @@ impl Arena {
             chunk.copy_within(at(source)..at(source) + bytes, at(target));
             return;
         }
-        let Ok([source_chunk, target_chunk]) =
-            self.chunks.get_disjoint_mut([chunk(source), chunk(target)])
+        let Ok([source_chunk, target_chunk]) = self.chunks.get_disjoint_mut([chunk(source), chunk(target)])
         else {
             panic!("{from:?} and {to:?} are places of this arena")
         };

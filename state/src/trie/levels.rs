@@ -15,6 +15,7 @@ const BATCH: usize = 1024;
 pub(crate) struct Levels {
     /// By depth.
     levels: Vec<Vec<Place>>,
+    pending: u64,
     hashed: u64,
 }
 
@@ -102,30 +103,34 @@ impl Levels {
             self.levels.resize_with(depth + 1, Vec::new);
         }
         self.levels[depth].push(place);
+        self.pending += 1;
     }
 
     /// Hashes all that was noted, deepest first. `roots` are the tries' roots by number, of which the hashed ones get
     /// their hashes. Everything is settled then, and nothing noted any more.
-    pub(crate) fn hash(&mut self, arenas: &mut [&mut Arena], roots: &mut [Child], hasher: &Hasher) {
+    pub(crate) fn hash(&mut self, arenas: &mut [Option<&mut Arena>], roots: &mut [Child], hasher: &Hasher) {
         let mut digests = [B256::ZERO; BATCH];
         for level in self.levels.iter_mut().rev() {
             for places in level.chunks(BATCH) {
                 let digests = &mut digests[..places.len()];
-                let messages: Vec<&[u8]> = places
-                    .iter()
-                    .map(|place| node::rlp_of(arenas[usize::from(place.arena)].bytes(place.node)))
-                    .collect();
+                let messages: Vec<&[u8]> =
+                    places.iter().map(|place| node::rlp_of(arena(arenas, place).bytes(place.node))).collect();
                 hasher.hash_each(&messages, digests);
                 for (place, digest) in places.iter().zip(digests) {
                     settle(place, &digest.0, arenas, roots);
                 }
             }
-            self.hashed += level.len() as u64;
             level.clear();
         }
+        self.hashed += std::mem::take(&mut self.pending);
         for root in roots {
             root.node = root.node.settled();
         }
+    }
+
+    /// Nodes that wait for their hashes.
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending
     }
 
     /// Nodes hashed so far.
@@ -134,16 +139,20 @@ impl Levels {
     }
 }
 
-fn settle(place: &Place, digest: &[u8; HASH], arenas: &mut [&mut Arena], roots: &mut [Child]) {
+fn settle(place: &Place, digest: &[u8; HASH], arenas: &mut [Option<&mut Arena>], roots: &mut [Child]) {
     if place.nibble == ROOT {
         let root = &mut roots[place.parent as usize];
         *root = Child::hashed(root.node, digest);
         return;
     }
     let parent = NodeRef::from_bits(place.parent);
-    node::settle_child(
-        arenas[usize::from(place.arena)].bytes_mut(parent),
-        place.nibble,
-        Some(digest),
-    );
+    let Some(arena) = &mut arenas[usize::from(place.arena)] else { panic!("{place:?} is in an arena") };
+    node::settle_child(arena.bytes_mut(parent), place.nibble, Some(digest));
+}
+
+fn arena<'a>(arenas: &'a [Option<&mut Arena>], place: &Place) -> &'a Arena {
+    match &arenas[usize::from(place.arena)] {
+        Some(arena) => arena,
+        None => panic!("{place:?} is in an arena"),
+    }
 }

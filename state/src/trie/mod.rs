@@ -10,7 +10,7 @@ pub(crate) mod arena;
 pub(crate) mod levels;
 pub(crate) mod node;
 pub(crate) mod path;
-mod plain;
+pub(crate) mod plain;
 pub(crate) mod rlp;
 pub(crate) mod update;
 pub(crate) mod walk;

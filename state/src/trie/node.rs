@@ -13,11 +13,7 @@
 //!
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
-use super::{
-    arena::Arena,
-    path::HexPrefix,
-    rlp,
-};
+use super::{arena::Arena, path::HexPrefix, rlp};
 use std::fmt;
 
 /// Children of a branch.
@@ -71,6 +67,19 @@ impl NodeRef {
     /// Whether there is a node in the arena.
     pub(crate) fn is_stored(self) -> bool {
         self.0 & !Self::FRESH < Self::ADDRESSES
+    }
+
+    /// The number of a large storage trie, in the place of a root.
+    pub(crate) fn large(number: u32) -> Self {
+        assert!(number < Self::ADDRESSES / 2, "too many large storage tries in one shard");
+        Self(Self::ADDRESSES | number)
+    }
+
+    /// The number of the large storage trie that stands here.
+    pub(crate) fn as_large(self) -> Option<u32> {
+        (Self::ADDRESSES..Self::ADDRESSES + Self::ADDRESSES / 2)
+            .contains(&self.0)
+            .then(|| self.0 - Self::ADDRESSES)
     }
 
     pub(crate) fn is_blinded(self) -> bool {

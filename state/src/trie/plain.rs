@@ -122,7 +122,7 @@ impl Trie {
     /// The root, all that changed hashed in batches.
     pub fn root(&mut self, hasher: &Hasher) -> B256 {
         self.levels.collect(&mut self.arena, 0, &self.root, 0, 0);
-        self.levels.hash(&mut [&mut self.arena], std::slice::from_mut(&mut self.root), hasher);
+        self.levels.hash(&mut [Some(&mut self.arena)], std::slice::from_mut(&mut self.root), hasher);
         take(&mut self.log).finish(&mut self.arena);
         self.settled = self.root;
         root_hash(&self.root)

@@ -265,7 +265,8 @@ impl<'a> Updater<'a> {
             .map(matched)
             .min()
             .filter(|matched| *matched < len);
-        let first = writes.partition_point(|write| matched(write) < len && !is_behind(own_path, write, depth));
+        let first =
+            writes.partition_point(|write| matched(write) < len && !is_behind(own_path, write, depth));
         let behind = writes[first..].partition_point(|write| matched(write) == len);
         let inside = &writes[first..first + behind];
         let Some(split) = leaves_at else {
@@ -298,7 +299,8 @@ impl<'a> Updater<'a> {
         children[usize::from(nibbles[split])] = old;
         let branch_depth = depth + split;
         // Deletions of what is not there need not be looked at.
-        let near: Vec<Write<'_>> = writes.iter().filter(|write| matched_of(&nibbles, write, depth) >= split).copied().collect();
+        let near: Vec<Write<'_>> =
+            writes.iter().filter(|write| matched_of(&nibbles, write, depth) >= split).copied().collect();
         let (value, rest) = split_value(branch_depth, &near);
         if value.is_some() {
             self.leaves += 1;

@@ -43,8 +43,7 @@ pub(crate) fn find<'a>(
         match node::kind(bytes) {
             Kind::Leaf | Kind::Account => {
                 let (path, value) = node::leaf(bytes);
-                let is_here =
-                    path.matches(key, depth) == path.len() && depth + path.len() == 2 * key.len();
+                let is_here = path.matches(key, depth) == path.len() && depth + path.len() == 2 * key.len();
                 return Ok(if is_here { Found::Value { value, leaf: Some(bytes) } } else { Found::Absent });
             }
             Kind::Extension => {
@@ -57,11 +56,7 @@ pub(crate) fn find<'a>(
             }
             Kind::Branch if depth == 2 * key.len() => {
                 let value = node::branch_value(bytes);
-                return Ok(if value.is_empty() {
-                    Found::Absent
-                } else {
-                    Found::Value { value, leaf: None }
-                });
+                return Ok(if value.is_empty() { Found::Absent } else { Found::Value { value, leaf: None } });
             }
             Kind::Branch => {
                 child = node::child(bytes, nibble(key, depth));

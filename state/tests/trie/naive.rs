@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 pub(crate) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 pub(crate) fn root(map: &Map) -> B256 {
-    let pairs: Vec<(Vec<u8>, &[u8])> = map.iter().map(|(key, value)| (nibbles(key), value.as_slice())).collect();
+    let pairs: Vec<(Vec<u8>, &[u8])> =
+        map.iter().map(|(key, value)| (nibbles(key), value.as_slice())).collect();
     keccak256(node(&pairs, 0))
 }
 

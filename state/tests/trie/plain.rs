@@ -59,8 +59,7 @@ fn alloy_root(map: &Map) -> B256 {
 /// One sequence of batches of random writes, the root compared after each.
 fn sequence(seed: u64, hasher: &Hasher) -> usize {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let keys =
-        [Keys::Hashed, Keys::DeepPrefix, Keys::Crowded, Keys::Short][random.random_range(0..4)];
+    let keys = [Keys::Hashed, Keys::DeepPrefix, Keys::Crowded, Keys::Short][random.random_range(0..4)];
     let mut map = Map::new();
     let mut trie = Trie::new();
     let batches = random.random_range(1..8);
@@ -108,7 +107,11 @@ fn sequence(seed: u64, hasher: &Hasher) -> usize {
 #[test]
 fn random_writes_give_the_roots_of_the_definition() {
     let seed = number("CITIUS_SEED").unwrap_or(SEED);
-    let cases = number("CITIUS_CASES").unwrap_or(if std::env::var_os("CITIUS_LONG").is_some() { 120_000 } else { 3_000 });
+    let cases = number("CITIUS_CASES").unwrap_or(if std::env::var_os("CITIUS_LONG").is_some() {
+        120_000
+    } else {
+        3_000
+    });
     let hasher = Hasher::cpu();
     let batches: usize = (seed..seed + cases).map(|seed| sequence(seed, &hasher)).sum();
     println!("{cases} sequences from seed {seed}, {batches} batches");

@@ -1,0 +1,24 @@
+//! The Scalable State Merkle Trie: Ethereum's state, cut into 256 shards by the first two nibbles of the hashed key.
+//!
+//! - [`Ssmt`] holds versions of the state. [`Ssmt::seal`] makes a block's version out of its parent's and a
+//!   [`ChangeSet`](crate::ChangeSet), beside all others: nodes are never changed, only replaced. So forks lie next to each
+//!   other, and a reorganisation is a change of the head ([`Ssmt::set_head`]).
+//! - A shard owns the part of the account trie below its prefix, the storage tries of these accounts, and of
+//!   every large storage trie the part below the same prefix. [`Ownership`] says which worker works on which
+//!   shards; it changes no root.
+//! - Roots are those of the [Yellow Paper, section 4.1][yp], whatever the cut.
+//!
+//! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
+
+mod account;
+mod error;
+mod ownership;
+mod shard;
+mod store;
+mod top;
+mod version;
+mod work;
+
+pub use error::{SsmtError, TrieName, VersionId};
+pub use ownership::Ownership;
+pub use store::{Sealed, Ssmt, SsmtConfig, SsmtMemory};

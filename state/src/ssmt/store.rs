@@ -1,0 +1,358 @@
+use super::{
+    account::SlotValue,
+    error::{SsmtError, TrieName, VersionId},
+    ownership::Ownership,
+    shard::{Shard, ShardLog},
+    top::{CUT, SHARDS, Top},
+    version::{Version, Versions},
+    work::{AccountWork, NO_STORAGE, SlotWork, Work, root_child, storage_in_leaf},
+};
+use crate::{
+    Account, ChangeSet, SharedWork, Workers,
+    trie::{
+        node::StorageRef,
+        update::Blinded,
+        walk::{self, Found},
+    },
+};
+use alloy_primitives::{Address, B256, U256};
+use citius_hashing::Hasher;
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
+
+/// How the state trie is laid out and what it keeps.
+#[derive(Debug, Clone)]
+pub struct SsmtConfig {
+    /// Versions before the head that are kept: how deep a reorganisation may be.
+    pub history: usize,
+    /// Slots from which on a storage trie is cut into shards, as the account trie is.
+    pub large_storage_from: u32,
+    /// Blocks after which the ranges of the workers are cut anew from their loads; 0 for never.
+    pub rebalance_every: u64,
+}
+
+impl Default for SsmtConfig {
+    fn default() -> Self {
+        Self { history: 128, large_storage_from: 4096, rebalance_every: 16 }
+    }
+}
+
+/// The state of a chain: accounts, their storage, and Ethereum's root over both.
+///
+/// See the [module documentation](super).
+#[derive(Debug)]
+pub struct Ssmt {
+    pub(super) shards: Arc<[RwLock<Shard>]>,
+    pub(super) hasher: Arc<Hasher>,
+    workers: Arc<dyn Workers>,
+    config: SsmtConfig,
+    pub(super) versions: RwLock<Versions>,
+    /// Held while a version is made.
+    sealing: Mutex<Sealing>,
+}
+
+#[derive(Debug)]
+struct Sealing {
+    ownership: Ownership,
+    /// Nodes made of late, by shard.
+    loads: Box<[u64; SHARDS]>,
+    sealed: u64,
+}
+
+/// A version that was just made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// The version.
+    pub version: VersionId,
+    /// Its state root.
+    pub root: B256,
+    /// Nodes hashed for it, those above the shards not counted.
+    pub nodes_hashed: u64,
+}
+
+impl Ssmt {
+    /// An empty state.
+    #[must_use]
+    pub fn new(config: SsmtConfig, hasher: Arc<Hasher>, workers: Arc<dyn Workers>) -> Self {
+        Self::with_top(Top::default(), config, hasher, workers)
+    }
+
+    fn with_top(top: Top, config: SsmtConfig, hasher: Arc<Hasher>, workers: Arc<dyn Workers>) -> Self {
+        let ownership = Ownership::even(workers.count().get());
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            hasher,
+            workers,
+            config,
+            versions: RwLock::new(Versions::new(Arc::new(top))),
+            sealing: Mutex::new(Sealing { ownership, loads: Box::new([0; SHARDS]), sealed: 0 }),
+        }
+    }
+
+    /// The current version.
+    #[must_use]
+    pub fn head(&self) -> VersionId {
+        self.versions.read().head().id
+    }
+
+    /// The state root of a version.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError::UnknownVersion`].
+    pub fn root(&self, version: VersionId) -> Result<B256, SsmtError> {
+        Ok(self.versions.read().get(version)?.top.hash())
+    }
+
+    /// Makes the state after a block, beside all others: `changes` on top of the version `parent`. The head stays
+    /// what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError::UnknownVersion`], [`SsmtError::Blinded`]; no version is made then.
+    pub fn seal(&self, parent: VersionId, changes: &Arc<ChangeSet>) -> Result<Sealed, SsmtError> {
+        let mut sealing = self.sealing.lock();
+        let base = Arc::clone(self.versions.read().get(parent)?);
+        let (accounts, slots) = self.hash_keys(changes);
+        let (top, logs, nodes_hashed) = self.work(&mut sealing, &base, accounts, slots)?;
+        let root = top.hash();
+        let version = self.versions.write().insert(parent, Arc::new(top), Arc::clone(changes), logs);
+        drop(base);
+        Ok(Sealed { version, root, nodes_hashed })
+    }
+
+    /// Hashes the addresses and slots of a change set in one batch.
+    fn hash_keys(&self, changes: &ChangeSet) -> (Vec<AccountWork>, Vec<SlotWork>) {
+        let slot_count = changes.slot_count();
+        let keys: Vec<[u8; 32]> = changes
+            .accounts
+            .iter()
+            .flat_map(|change| change.storage.iter().map(|slot| slot.slot.to_be_bytes::<32>()))
+            .collect();
+        let messages: Vec<&[u8]> = changes
+            .accounts
+            .iter()
+            .map(|change| change.address.as_slice())
+            .chain(keys.iter().map(<[u8; 32]>::as_slice))
+            .collect();
+        let mut digests = vec![B256::ZERO; messages.len()];
+        self.hasher.hash_each(&messages, &mut digests);
+        let (addresses, hashes) = digests.split_at(changes.accounts.len());
+        let mut slots = Vec::with_capacity(slot_count);
+        let mut accounts = Vec::with_capacity(changes.accounts.len());
+        for (change, key) in changes.accounts.iter().zip(addresses) {
+            let start = slots.len();
+            for (slot, key) in change.storage.iter().zip(&hashes[start..]) {
+                slots.push(SlotWork { key: *key, value: slot.after });
+            }
+            accounts.push(AccountWork {
+                key: *key,
+                after: change.after,
+                wiped: change.storage_wiped,
+                slots: start..slots.len(),
+            });
+        }
+        accounts.sort_unstable_by_key(|account| account.key);
+        (accounts, slots)
+    }
+
+    /// Writes accounts, sorted by key, and their slots on top of a version.
+    fn work(
+        &self,
+        sealing: &mut Sealing,
+        base: &Version,
+        accounts: Vec<AccountWork>,
+        slots: Vec<SlotWork>,
+    ) -> Result<(Top, Vec<(u8, ShardLog)>, u64), SsmtError> {
+        let work = Arc::new(Work::new(
+            Arc::clone(&self.shards),
+            Arc::clone(&self.hasher),
+            sealing.ownership.clone(),
+            self.config.large_storage_from.max(1),
+            Arc::clone(&base.top),
+            accounts,
+            slots,
+        ));
+        let shared = Arc::clone(&work);
+        let shared: Arc<SharedWork> = Arc::new(move |worker| shared.help(worker));
+        self.workers.run(&shared);
+        let (done, error) = work.finish();
+        let mut logs = Vec::with_capacity(done.len());
+        let mut subs = Vec::with_capacity(done.len());
+        let mut nodes_hashed = 0;
+        for done in done {
+            nodes_hashed += done.hashed;
+            let load = &mut sealing.loads[usize::from(done.shard)];
+            *load = *load - *load / 8 + done.log.nodes.made.len() as u64;
+            logs.push((done.shard, done.log));
+            subs.extend(done.accounts.map(|sub| (done.shard, sub)));
+        }
+        let mut top = Top::clone(&base.top);
+        let replaced = match error {
+            Some(error) => Err(error),
+            None => top.replace(subs.into_iter(), &self.hasher).map_err(in_accounts),
+        };
+        if let Err(error) = replaced {
+            for (shard, log) in logs {
+                log.undo(&mut self.shards[usize::from(shard)].write());
+            }
+            return Err(error);
+        }
+        sealing.sealed += 1;
+        let every = self.config.rebalance_every;
+        if every > 0 && sealing.sealed.is_multiple_of(every) {
+            sealing.ownership = Ownership::balanced(self.workers.count().get(), &sealing.loads);
+        }
+        Ok((top, logs, nodes_hashed))
+    }
+
+    /// Makes a version the current one, and drops those more than [`SsmtConfig::history`] before it, with all that
+    /// descends from them alone.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError::UnknownVersion`].
+    pub fn set_head(&self, version: VersionId) -> Result<(), SsmtError> {
+        let _sealing = self.sealing.lock();
+        self.versions.write().set_head(version, self.config.history, &self.shards)
+    }
+
+    /// Gives a version up.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError::UnknownVersion`], [`SsmtError::InUse`].
+    pub fn discard(&self, version: VersionId) -> Result<(), SsmtError> {
+        let _sealing = self.sealing.lock();
+        self.versions.write().discard(version, &self.shards)
+    }
+
+    /// Gives the shards to workers by another table. Takes effect with the next seal; changes no root.
+    pub fn set_ownership(&self, ownership: Ownership) {
+        self.sealing.lock().ownership = ownership;
+    }
+
+    /// Who works on which shards.
+    #[must_use]
+    pub fn ownership(&self) -> Ownership {
+        self.sealing.lock().ownership.clone()
+    }
+
+    /// An account of a version, and its storage root.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError::Blinded`], [`SsmtError::UnknownVersion`].
+    pub fn account(
+        &self,
+        version: VersionId,
+        address: Address,
+    ) -> Result<Option<(Account, B256)>, SsmtError> {
+        let version = Arc::clone(self.versions.read().get(version)?);
+        let key = citius_hashing::keccak256(address.as_slice());
+        let found = self.find_account(&version, key)?;
+        Ok(found.map(|found| (found.account, found.storage_root)))
+    }
+
+    /// The value of a slot in a version; zero if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError::Blinded`], [`SsmtError::UnknownVersion`].
+    pub fn storage(&self, version: VersionId, address: Address, slot: U256) -> Result<U256, SsmtError> {
+        let version = Arc::clone(self.versions.read().get(version)?);
+        let key = citius_hashing::keccak256(address.as_slice());
+        let Some(found) = self.find_account(&version, key)? else { return Ok(U256::ZERO) };
+        let slot = citius_hashing::keccak256(&slot.to_be_bytes::<32>());
+        self.find_slot(key, &found, slot)
+    }
+
+    pub(super) fn find_account(
+        &self,
+        version: &Version,
+        key: B256,
+    ) -> Result<Option<FoundAccount>, SsmtError> {
+        let shard = self.shards[usize::from(key[0])].read();
+        let sub = version.top.sub(key[0]).map_err(in_accounts)?;
+        let found = walk::find(&shard.arena, sub, CUT, &key[..], |_| ()).map_err(in_accounts)?;
+        let Found::Value { value, leaf: Some(leaf) } = found else { return Ok(None) };
+        let (storage, storage_root) = storage_in_leaf(leaf, value);
+        match super::account::decode(value) {
+            Ok((account, _)) => Ok(Some(FoundAccount { account, storage, storage_root })),
+            Err(error) => panic!("account {key} in memory: {error}"),
+        }
+    }
+
+    /// A slot by the hash of its key.
+    pub(super) fn find_slot(
+        &self,
+        account: B256,
+        found: &FoundAccount,
+        key: B256,
+    ) -> Result<U256, SsmtError> {
+        if found.storage == NO_STORAGE {
+            return Ok(U256::ZERO);
+        }
+        let in_storage = |Blinded { path }| SsmtError::Blinded { trie: TrieName::Storage(account), path };
+        let home = &self.shards[usize::from(account[0])];
+        let value = |found: Found<'_>| match found {
+            Found::Absent => U256::ZERO,
+            Found::Value { value, .. } => match SlotValue::decode(value) {
+                Ok(value) => value,
+                Err(error) => panic!("slot {key} of account {account} in memory: {error}"),
+            },
+        };
+        if let Some(number) = found.storage.root.as_large() {
+            let top = Arc::clone(home.read().large.get(number));
+            let shard = self.shards[usize::from(key[0])].read();
+            let sub = top.sub(key[0]).map_err(in_storage)?;
+            let found = walk::find(&shard.arena, sub, CUT, &key[..], |_| ()).map_err(in_storage)?;
+            return Ok(value(found));
+        }
+        let shard = home.read();
+        let child = root_child(&shard.arena, found.storage.root, &found.storage_root);
+        let found = walk::find(&shard.arena, child, 0, &key[..], |_| ()).map_err(in_storage)?;
+        Ok(value(found))
+    }
+
+    /// What it holds, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> SsmtMemory {
+        let mut memory = SsmtMemory::default();
+        for shard in &*self.shards {
+            let shard = shard.read();
+            memory.node_bytes += shard.arena.live_bytes();
+            memory.arena_bytes += shard.arena.reserved_bytes();
+            memory.top_bytes += shard.large.len() as u64 * Top::BYTES;
+        }
+        let versions = self.versions.read();
+        memory.top_bytes += versions.len() as u64 * Top::BYTES;
+        memory.log_bytes = versions.log_bytes();
+        memory
+    }
+}
+
+/// An account as the trie has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FoundAccount {
+    pub(crate) account: Account,
+    pub(crate) storage: StorageRef,
+    pub(crate) storage_root: B256,
+}
+
+/// What a state trie holds in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SsmtMemory {
+    /// Nodes of all versions.
+    pub node_bytes: u64,
+    /// What the arenas took for them from the system.
+    pub arena_bytes: u64,
+    /// The levels above the shards, of versions and of large storage tries.
+    pub top_bytes: u64,
+    /// What is noted for dropping and discarding versions.
+    pub log_bytes: u64,
+}
+
+pub(super) fn in_accounts(Blinded { path }: Blinded) -> SsmtError {
+    SsmtError::Blinded { trie: TrieName::Accounts, path }
+}

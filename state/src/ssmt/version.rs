@@ -1,0 +1,166 @@
+use super::{
+    error::{SsmtError, VersionId},
+    shard::{Shard, ShardLog, finish},
+    top::Top,
+};
+use crate::ChangeSet;
+use parking_lot::{Mutex, RwLock};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A state: what the tries were after a block.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) id: VersionId,
+    pub(crate) parent: Option<VersionId>,
+    pub(crate) top: Arc<Top>,
+    /// What the block changed from the parent's state to this one.
+    pub(crate) changes: Arc<ChangeSet>,
+    /// What that did to the shards; taken when the version is given up, or its parent is.
+    pub(crate) logs: Mutex<Vec<(u8, ShardLog)>>,
+}
+
+/// The states that are kept: a tree, whose root is the oldest and of which one is the head.
+///
+/// What a version replaced is given back when its parent is dropped; what it made, when it is discarded itself.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    kept: BTreeMap<VersionId, Arc<Version>>,
+    oldest: VersionId,
+    head: VersionId,
+    next: u64,
+}
+
+impl Versions {
+    pub(crate) fn new(top: Arc<Top>) -> Self {
+        let id = VersionId(0);
+        let first = Version { id, parent: None, top, changes: Arc::default(), logs: Mutex::default() };
+        Self { kept: BTreeMap::from([(id, Arc::new(first))]), oldest: id, head: id, next: 1 }
+    }
+
+    pub(crate) fn get(&self, id: VersionId) -> Result<&Arc<Version>, SsmtError> {
+        self.kept.get(&id).ok_or(SsmtError::UnknownVersion {
+            version: id,
+            kept: self.kept.len(),
+            oldest: self.oldest,
+        })
+    }
+
+    pub(crate) fn head(&self) -> &Arc<Version> {
+        &self.kept[&self.head]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let logs = self
+            .kept
+            .values()
+            .map(|version| version.logs.lock().iter().map(|(_, log)| log.bytes() + 128).sum::<u64>());
+        logs.sum()
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        parent: VersionId,
+        top: Arc<Top>,
+        changes: Arc<ChangeSet>,
+        logs: Vec<(u8, ShardLog)>,
+    ) -> VersionId {
+        let id = VersionId(self.next);
+        self.next += 1;
+        let version = Version { id, parent: Some(parent), top, changes, logs: Mutex::new(logs) };
+        self.kept.insert(id, Arc::new(version));
+        id
+    }
+
+    /// Makes a version the head, and drops what is more than `history` versions before it. A version that somebody
+    /// still reads, and those after it, stay.
+    pub(crate) fn set_head(
+        &mut self,
+        head: VersionId,
+        history: usize,
+        shards: &[RwLock<Shard>],
+    ) -> Result<(), SsmtError> {
+        self.get(head)?;
+        self.head = head;
+        let mut line = vec![head];
+        while let Some(parent) =
+            self.kept[&line[line.len() - 1]].parent.filter(|id| self.kept.contains_key(id))
+        {
+            line.push(parent);
+        }
+        // From the oldest on; each is dropped in favour of the next.
+        while line.len() > history + 1 {
+            let (Some(oldest), Some(next)) = (line.pop(), line.last().copied()) else { break };
+            let is_read = |version: &Arc<Version>| Arc::strong_count(version) > 1;
+            let others = self.descendants(oldest, next);
+            if is_read(&self.kept[&oldest]) || others.iter().any(|id| is_read(&self.kept[id])) {
+                break;
+            }
+            for id in others.into_iter().rev() {
+                self.remove(id, shards);
+            }
+            self.kept.remove(&oldest);
+            self.oldest = next;
+            for (shard, log) in std::mem::take(&mut *self.kept[&next].logs.lock()) {
+                finish(shards, shard, log);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything below a version but what is below its child `except`; parents first.
+    fn descendants(&self, of: VersionId, except: VersionId) -> Vec<VersionId> {
+        let mut found = vec![of];
+        // Children have higher numbers than their parents.
+        for (id, version) in self.kept.range(of..).skip(1) {
+            if *id != except && version.parent.is_some_and(|parent| found.contains(&parent)) {
+                found.push(*id);
+            }
+        }
+        found.remove(0);
+        found
+    }
+
+    /// Gives a version up that nothing stands on.
+    pub(crate) fn discard(&mut self, id: VersionId, shards: &[RwLock<Shard>]) -> Result<(), SsmtError> {
+        let version = self.get(id)?;
+        let in_use = |reason| Err(SsmtError::InUse { version: id, reason });
+        if id == self.head {
+            return in_use("it is the head");
+        }
+        if id == self.oldest {
+            return in_use("it is the oldest that is kept");
+        }
+        if Arc::strong_count(version) > 1 {
+            return in_use("somebody reads it");
+        }
+        if self.kept.values().any(|other| other.parent == Some(id)) {
+            return in_use("others descend from it");
+        }
+        self.remove(id, shards);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: VersionId, shards: &[RwLock<Shard>]) {
+        if let Some(version) = self.kept.remove(&id) {
+            for (shard, log) in std::mem::take(&mut *version.logs.lock()) {
+                log.undo(&mut shards[usize::from(shard)].write());
+            }
+        }
+    }
+
+    /// The versions from `ancestor` (exclusive) to `version`, latest first; `None` if it is no ancestor.
+    pub(crate) fn since(&self, ancestor: VersionId, version: VersionId) -> Option<Vec<Arc<Version>>> {
+        let mut line = Vec::new();
+        let mut at = version;
+        while at != ancestor {
+            let version = self.kept.get(&at)?;
+            line.push(Arc::clone(version));
+            at = version.parent?;
+        }
+        Some(line)
+    }
+}

@@ -1,0 +1,602 @@
+//! The work of one seal: what a change set does to the tries, shared among workers.
+//!
+//! Every worker claims shards, its own first, and keeps them until the end:
+//!
+//! 1. accounts are looked up, and small storage tries written;
+//! 2. when all shards are that far, the parts of large storage tries that belong to the claimed shards are written, and
+//!    all storage is hashed, deepest level first, across tries and shards;
+//! 3. when all parts are hashed, accounts are written with their new storage roots, and hashed.
+//!
+//! Whoever comes when all shards are claimed has nothing to do. The caller claims whatever is left, so that any
+//! number of workers will do.
+
+use super::{
+    account::{self, SlotValue},
+    error::{SsmtError, TrieName},
+    ownership::Ownership,
+    shard::{Shard, ShardLog},
+    top::{CUT, SHARDS, Sub, Top},
+};
+use crate::{
+    Account,
+    trie::{
+        arena::Arena,
+        levels::Levels,
+        node::{self, Child, Kind, NodeRef, StorageRef, WIDTH},
+        plain::root_hash,
+        update::{Blinded, Updater, Write},
+        walk::{self, Found},
+    },
+};
+use alloy_primitives::{B256, U256};
+use alloy_trie::EMPTY_ROOT_HASH;
+use citius_hashing::Hasher;
+use crossbeam::utils::Backoff;
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+/// Nodes that wait for their hashes before a worker hashes what it has.
+const PENDING_MAX: u64 = 1 << 14;
+
+/// An account to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountWork {
+    /// Hash of its address.
+    pub(crate) key: B256,
+    /// The account after the block; `None` to remove it.
+    pub(crate) after: Option<Account>,
+    /// Its earlier storage is gone.
+    pub(crate) wiped: bool,
+    /// Its slots, in the list of all slots.
+    pub(crate) slots: Range<usize>,
+}
+
+/// A slot to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlotWork {
+    /// Hash of its key.
+    pub(crate) key: B256,
+    /// Its value; zero to remove it.
+    pub(crate) value: U256,
+}
+
+/// One seal.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) shards: Arc<[RwLock<Shard>]>,
+    pub(crate) hasher: Arc<Hasher>,
+    pub(crate) ownership: Ownership,
+    /// Slots from which on a storage trie is cut into shards.
+    pub(crate) large_from: u32,
+    pub(crate) parent: Arc<Top>,
+    /// By key.
+    accounts: Vec<AccountWork>,
+    slots: Vec<SlotWork>,
+    /// Where the accounts of each shard begin.
+    starts: Box<[usize; SHARDS + 1]>,
+    claims: [AtomicBool; SHARDS],
+    /// Shards whose accounts were looked up.
+    looked_up: AtomicUsize,
+    /// Shards whose storage is hashed.
+    stored: AtomicUsize,
+    larges: Mutex<Vec<Arc<LargeWork>>>,
+    done: Mutex<Vec<Done>>,
+    error: Mutex<Option<SsmtError>>,
+    /// A worker panicked: nobody need wait for it.
+    is_broken: AtomicBool,
+}
+
+/// What a seal did to a shard.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) shard: u8,
+    pub(crate) log: ShardLog,
+    /// The account subtrie, if it changed.
+    pub(crate) accounts: Option<Sub>,
+    pub(crate) hashed: u64,
+}
+
+/// A large storage trie to be written.
+#[derive(Debug)]
+struct LargeWork {
+    account: B256,
+    /// What it was before; nothing of a trie that has just become large.
+    top: Arc<Top>,
+    /// By key.
+    slots: Vec<SlotWork>,
+    parts: Mutex<Vec<(u8, Sub)>>,
+    leaves: AtomicUsize,
+}
+
+/// A shard that a worker has claimed.
+struct Held<'a> {
+    shard: u8,
+    guard: Option<RwLockWriteGuard<'a, Shard>>,
+    log: ShardLog,
+    /// The storage of the shard's accounts, in their order.
+    storages: Vec<Storage>,
+    hashed: u64,
+}
+
+/// What becomes of an account's storage.
+enum Storage {
+    /// It is what it was.
+    Known(StorageRef, B256),
+    /// A trie in the account's shard, by its number among the worker's roots, with so many slots.
+    Small(u32, u32),
+    /// A trie in all shards, and what was there before.
+    Large(Arc<LargeWork>, NodeRef),
+}
+
+impl Work {
+    /// `accounts` by key, each once.
+    pub(crate) fn new(
+        shards: Arc<[RwLock<Shard>]>,
+        hasher: Arc<Hasher>,
+        ownership: Ownership,
+        large_from: u32,
+        parent: Arc<Top>,
+        accounts: Vec<AccountWork>,
+        slots: Vec<SlotWork>,
+    ) -> Self {
+        let mut starts = Box::new([accounts.len(); SHARDS + 1]);
+        let mut at = 0;
+        for (shard, start) in starts.iter_mut().enumerate().take(SHARDS) {
+            at += accounts[at..].partition_point(|account| usize::from(account.key[0]) < shard);
+            *start = at;
+        }
+        Self {
+            shards,
+            hasher,
+            ownership,
+            large_from,
+            parent,
+            accounts,
+            slots,
+            starts,
+            claims: [const { AtomicBool::new(false) }; SHARDS],
+            looked_up: AtomicUsize::new(0),
+            stored: AtomicUsize::new(0),
+            larges: Mutex::default(),
+            done: Mutex::default(),
+            error: Mutex::default(),
+            is_broken: AtomicBool::new(false),
+        }
+    }
+
+    /// What was done to each shard, once all work is; and what went wrong.
+    pub(crate) fn finish(&self) -> (Vec<Done>, Option<SsmtError>) {
+        (std::mem::take(&mut *self.done.lock()), self.error.lock().take())
+    }
+
+    /// Works until nothing is left that nobody has begun.
+    pub(crate) fn help(&self, worker: usize) {
+        let guard = BreakOnPanic { work: self };
+        let mut hands = Hands {
+            work: self,
+            held: Vec::new(),
+            levels: Levels::default(),
+            roots: Vec::new(),
+            parts: Vec::new(),
+        };
+        let own = self.ownership.range(worker);
+        for shard in own.clone().chain((0..SHARDS).filter(|shard| !own.contains(shard))) {
+            // Claims order nothing: what a shard holds is behind its lock.
+            if !self.claims[shard].swap(true, Ordering::Relaxed) {
+                hands.look_up(shard as u8);
+                // Release pairs with the acquire in `wait_for`: who sees all counted sees all large tries.
+                self.looked_up.fetch_add(1, Ordering::Release);
+            }
+        }
+        let count = hands.held.len();
+        if count > 0 {
+            self.wait_for(&self.looked_up);
+            hands.write_large_parts();
+            hands.hash();
+            hands.give_parts();
+            // As above: who sees all counted sees all parts.
+            self.stored.fetch_add(count, Ordering::Release);
+            if !self.larges.lock().is_empty() {
+                self.wait_for(&self.stored);
+            }
+            hands.write_accounts();
+        }
+        std::mem::forget(guard);
+    }
+
+    fn wait_for(&self, counter: &AtomicUsize) {
+        let backoff = Backoff::new();
+        while counter.load(Ordering::Acquire) < SHARDS {
+            assert!(!self.is_broken.load(Ordering::Relaxed), "another worker of this seal panicked");
+            backoff.snooze();
+        }
+    }
+
+    fn fail(&self, trie: TrieName, blinded: Blinded) {
+        let error = SsmtError::Blinded { trie, path: blinded.path };
+        let mut first = self.error.lock();
+        // Of several, one is chosen that does not depend on who came first.
+        let key = |error: &SsmtError| format!("{error}");
+        if first.as_ref().is_none_or(|known| key(&error) < key(known)) {
+            *first = Some(error);
+        }
+    }
+}
+
+struct BreakOnPanic<'a> {
+    work: &'a Work,
+}
+
+impl Drop for BreakOnPanic<'_> {
+    fn drop(&mut self) {
+        self.work.is_broken.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What one worker of a seal has in hand.
+struct Hands<'a> {
+    work: &'a Work,
+    held: Vec<Held<'a>>,
+    levels: Levels,
+    /// Roots of storage tries, and of parts of large ones, that are to be hashed.
+    roots: Vec<Child>,
+    /// Written parts of large storage tries: number among the roots, place among the claimed shards, whose.
+    parts: Vec<(u32, usize, Arc<LargeWork>)>,
+}
+
+impl<'a> Hands<'a> {
+    /// Looks the accounts of a shard up, and writes their storage where it is small.
+    fn look_up(&mut self, shard: u8) {
+        let work = self.work;
+        let range = work.starts[usize::from(shard)]..work.starts[usize::from(shard) + 1];
+        let mut held = Held { shard, guard: None, log: ShardLog::default(), storages: Vec::new(), hashed: 0 };
+        if !range.is_empty() {
+            held.guard = Some(work.shards[usize::from(shard)].write());
+            held.storages.reserve_exact(range.len());
+            for account in &work.accounts[range] {
+                let storage = self.storage_of(&mut held, account).unwrap_or_else(|(trie, blinded)| {
+                    work.fail(trie, blinded);
+                    Storage::Known(NO_STORAGE, EMPTY_ROOT_HASH)
+                });
+                held.storages.push(storage);
+            }
+        }
+        self.held.push(held);
+        if self.levels.pending() > PENDING_MAX {
+            self.hash();
+        }
+    }
+
+    fn storage_of(
+        &mut self,
+        held: &mut Held<'_>,
+        account: &AccountWork,
+    ) -> Result<Storage, (TrieName, Blinded)> {
+        let work = self.work;
+        let in_accounts = |blinded| (TrieName::Accounts, blinded);
+        let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
+        let sub = work.parent.sub(held.shard).map_err(in_accounts)?;
+        let found = walk::find(&guard.arena, sub, CUT, &account.key[..], |_| ()).map_err(in_accounts)?;
+        let (mut storage, mut root) = match found {
+            Found::Value { value, leaf: Some(leaf) } => storage_in_leaf(leaf, value),
+            _ => (NO_STORAGE, EMPTY_ROOT_HASH),
+        };
+        if account.wiped || account.after.is_none() {
+            held.log.drop_storage(storage.root);
+            (storage, root) = (NO_STORAGE, EMPTY_ROOT_HASH);
+        }
+        if account.after.is_none() || account.slots.is_empty() {
+            return Ok(Storage::Known(storage, root));
+        }
+        let mut slots = work.slots[account.slots.clone()].to_vec();
+        slots.sort_unstable_by_key(|slot| slot.key);
+        if let Some(number) = storage.root.as_large() {
+            let top = Arc::clone(guard.large.get(number));
+            return Ok(self.large(account, top, slots, storage));
+        }
+        let is_whole = storage.leaves != UNKNOWN_LEAVES;
+        if is_whole && storage.leaves as usize + slots.len() >= work.large_from as usize {
+            let mut all = Vec::with_capacity(storage.leaves as usize + slots.len());
+            collect_slots(&guard.arena, storage.root, &mut all);
+            let slots = merged(all, slots);
+            held.log.drop_storage(storage.root);
+            return Ok(self.large(account, Arc::default(), slots, NO_STORAGE));
+        }
+        let child = root_child(&guard.arena, storage.root, &root);
+        let mut updater = Updater::new(&mut guard.arena, &mut held.log.nodes);
+        let child = with_writes(&slots, |writes| updater.update(child, 0, writes))
+            .map_err(|blinded| (TrieName::Storage(account.key), blinded))?;
+        let leaves = if is_whole {
+            (i64::from(storage.leaves) + updater.leaves_added()) as u32
+        } else {
+            UNKNOWN_LEAVES
+        };
+        let number = self.roots.len() as u32;
+        self.roots.push(child);
+        self.levels.collect(&mut guard.arena, self.held.len() as u16, &child, 0, number);
+        Ok(Storage::Small(number, leaves))
+    }
+
+    fn large(&self, account: &AccountWork, top: Arc<Top>, slots: Vec<SlotWork>, old: StorageRef) -> Storage {
+        let large = Arc::new(LargeWork {
+            account: account.key,
+            top,
+            slots,
+            parts: Mutex::default(),
+            leaves: AtomicUsize::new(old.leaves as usize),
+        });
+        self.work.larges.lock().push(Arc::clone(&large));
+        Storage::Large(large, old.root)
+    }
+
+    /// Writes the parts of large storage tries that lie in the claimed shards.
+    fn write_large_parts(&mut self) {
+        let larges = self.work.larges.lock().clone();
+        if larges.is_empty() {
+            return;
+        }
+        for index in 0..self.held.len() {
+            let shard = self.held[index].shard;
+            for large in &larges {
+                let first = large.slots.partition_point(|slot| slot.key[0] < shard);
+                let count = large.slots[first..].partition_point(|slot| slot.key[0] == shard);
+                if count > 0 {
+                    self.write_part(index, large, first..first + count);
+                }
+            }
+        }
+    }
+
+    fn write_part(&mut self, index: usize, large: &Arc<LargeWork>, slots: Range<usize>) {
+        let work = self.work;
+        let held = &mut self.held[index];
+        let guard = held.guard.get_or_insert_with(|| work.shards[usize::from(held.shard)].write());
+        let mut updater = Updater::new(&mut guard.arena, &mut held.log.nodes);
+        let written = large
+            .top
+            .sub(held.shard)
+            .and_then(|sub| with_writes(&large.slots[slots], |writes| updater.update(sub, CUT, writes)));
+        let added = updater.leaves_added();
+        match written {
+            Ok(child) => {
+                // Relaxed: read when all parts were given, behind `stored`. Wraps where slots were removed.
+                large.leaves.fetch_add(added as usize, Ordering::Relaxed);
+                let number = self.roots.len() as u32;
+                self.roots.push(child);
+                self.levels.collect(&mut guard.arena, index as u16, &child, CUT, number);
+                self.parts.push((number, index, Arc::clone(large)));
+            }
+            Err(blinded) => work.fail(TrieName::Storage(large.account), blinded),
+        }
+    }
+}
+
+impl Hands<'_> {
+    /// Hashes all storage that waits for it.
+    fn hash(&mut self) {
+        let before = self.levels.hashed();
+        let mut arenas: Vec<Option<&mut Arena>> =
+            self.held.iter_mut().map(|held| held.guard.as_mut().map(|guard| &mut guard.arena)).collect();
+        self.levels.hash(&mut arenas, &mut self.roots, &self.work.hasher);
+        if let Some(held) = self.held.first_mut() {
+            held.hashed += self.levels.hashed() - before;
+        }
+    }
+
+    /// Hands over the parts of large storage tries, hashed.
+    fn give_parts(&mut self) {
+        for (number, index, large) in self.parts.drain(..) {
+            let held = &self.held[index];
+            let child = self.roots[number as usize];
+            let node = held.guard.as_ref().filter(|_| child.node.is_stored());
+            let sub = Sub::new(child, node.map(|guard| guard.arena.bytes(child.node)));
+            large.parts.lock().push((held.shard, sub));
+        }
+    }
+
+    /// Writes the accounts of the claimed shards with their storage roots, hashes them and says what was done.
+    fn write_accounts(mut self) {
+        let storage_roots = std::mem::take(&mut self.roots);
+        let mut numbers = Vec::with_capacity(self.held.len());
+        for index in 0..self.held.len() {
+            let written = self.write_accounts_of(index, &storage_roots);
+            numbers.push(written.map(|child| {
+                let held = &mut self.held[index];
+                let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
+                let number = self.roots.len() as u32;
+                self.roots.push(child);
+                self.levels.collect(&mut guard.arena, index as u16, &child, CUT, number);
+                number
+            }));
+            if self.levels.pending() > PENDING_MAX {
+                self.hash();
+            }
+        }
+        self.hash();
+        let mut done = self.work.done.lock();
+        for (held, number) in self.held.into_iter().zip(numbers) {
+            let Some(guard) = held.guard else { continue };
+            let accounts = number.map(|number| {
+                let child = self.roots[number as usize];
+                Sub::new(child, child.node.is_stored().then(|| guard.arena.bytes(child.node)))
+            });
+            done.push(Done { shard: held.shard, log: held.log, accounts, hashed: held.hashed });
+        }
+    }
+
+    fn write_accounts_of(&mut self, index: usize, storage_roots: &[Child]) -> Option<Child> {
+        let work = self.work;
+        let held = &mut self.held[index];
+        let range = work.starts[usize::from(held.shard)]..work.starts[usize::from(held.shard) + 1];
+        let guard = held.guard.as_mut().filter(|_| !range.is_empty())?;
+        let accounts = &work.accounts[range];
+        let mut values = Vec::with_capacity(accounts.len() * 112);
+        let mut spans = Vec::with_capacity(accounts.len());
+        let mut encoded = Vec::with_capacity(112);
+        for (account, storage) in accounts.iter().zip(&held.storages) {
+            let (storage, root) = match storage {
+                Storage::Known(storage, root) => (*storage, *root),
+                Storage::Small(number, leaves) => {
+                    let root = &storage_roots[*number as usize];
+                    (StorageRef { root: root.node, leaves: *leaves }, root_hash(root))
+                }
+                Storage::Large(large, old) => {
+                    match seal_large(large, *old, guard, &mut held.log, &work.hasher) {
+                        Ok(sealed) => sealed,
+                        Err(blinded) => {
+                            work.fail(TrieName::Storage(large.account), blinded);
+                            (NO_STORAGE, EMPTY_ROOT_HASH)
+                        }
+                    }
+                }
+            };
+            let start = values.len();
+            if let Some(after) = &account.after {
+                account::encode(after, root, &mut encoded);
+                values.extend_from_slice(&encoded);
+            }
+            spans.push((start..values.len(), storage));
+        }
+        let writes: Vec<Write<'_>> = accounts
+            .iter()
+            .zip(&spans)
+            .map(|(account, (span, storage))| Write {
+                key: &account.key[..],
+                value: account.after.is_some().then(|| &values[span.clone()]),
+                storage: account.after.is_some().then_some(*storage),
+            })
+            .collect();
+        let mut updater = Updater::new(&mut guard.arena, &mut held.log.nodes);
+        let written = work.parent.sub(held.shard).and_then(|sub| updater.update(sub, CUT, &writes));
+        match written {
+            Ok(child) => Some(child),
+            Err(blinded) => {
+                work.fail(TrieName::Accounts, blinded);
+                None
+            }
+        }
+    }
+}
+
+/// A large storage trie with all its new parts.
+fn seal_large(
+    large: &LargeWork,
+    old: NodeRef,
+    shard: &mut Shard,
+    log: &mut ShardLog,
+    hasher: &Hasher,
+) -> Result<(StorageRef, B256), Blinded> {
+    let mut top = Top::clone(&large.top);
+    top.replace(large.parts.lock().drain(..), hasher)?;
+    if let Some(number) = old.as_large() {
+        log.large_replaced.push(number);
+    }
+    let root = top.hash();
+    if root == EMPTY_ROOT_HASH {
+        return Ok((NO_STORAGE, root));
+    }
+    let number = shard.large.insert(Arc::new(top));
+    log.large_made.push(number);
+    let leaves = large.leaves.load(Ordering::Relaxed) as u32;
+    Ok((StorageRef { root: NodeRef::large(number), leaves }, root))
+}
+
+/// The storage of an account that has none.
+pub(crate) const NO_STORAGE: StorageRef = StorageRef { root: NodeRef::EMPTY, leaves: 0 };
+
+/// Stands for the number of slots of a storage of which not everything is known.
+pub(crate) const UNKNOWN_LEAVES: u32 = u32::MAX;
+
+/// Where an account's storage is, and its root.
+pub(crate) fn storage_in_leaf(leaf: &[u8], value: &[u8]) -> (StorageRef, B256) {
+    match (node::storage(leaf), account::decode(value)) {
+        (Some(storage), Ok((_, root))) => (storage, root),
+        found => panic!("a leaf of the account trie holds an account: {found:?}"),
+    }
+}
+
+/// The root of a small storage trie, as a parent would see it.
+pub(crate) fn root_child(arena: &Arena, node: NodeRef, hash: &B256) -> Child {
+    if node == NodeRef::EMPTY {
+        return Child::EMPTY;
+    }
+    if node.is_stored() {
+        let rlp = node::rlp_of(arena.bytes(node));
+        if rlp.len() < node::HASH {
+            return Child::with_item(node, rlp);
+        }
+    }
+    Child::hashed(node, &hash.0)
+}
+
+/// All slots below a node, in the order of their keys.
+fn collect_slots(arena: &Arena, root: NodeRef, slots: &mut Vec<SlotWork>) {
+    fn below(arena: &Arena, node: NodeRef, path: &mut Vec<u8>, slots: &mut Vec<SlotWork>) {
+        if !node.is_stored() {
+            return;
+        }
+        let bytes = arena.bytes(node);
+        let len = path.len();
+        match node::kind(bytes) {
+            Kind::Branch => {
+                for nibble in 0..WIDTH as u8 {
+                    path.push(nibble);
+                    below(arena, node::child_ref(bytes, nibble), path, slots);
+                    path.truncate(len);
+                }
+            }
+            Kind::Extension => {
+                let (own, child) = node::extension(bytes);
+                path.extend(own.nibbles());
+                below(arena, child.node, path, slots);
+            }
+            Kind::Leaf | Kind::Account => {
+                let (own, value) = node::leaf(bytes);
+                path.extend(own.nibbles());
+                let mut key = B256::ZERO;
+                for (byte, pair) in key.iter_mut().zip(path.chunks(2)) {
+                    *byte = pair[0] << 4 | pair[1];
+                }
+                let value = SlotValue::decode(value).unwrap_or_default();
+                slots.push(SlotWork { key, value });
+            }
+        }
+        path.truncate(len);
+    }
+    below(arena, root, &mut Vec::with_capacity(64), slots);
+}
+
+/// Two lists by key made one; where both have a key, the second counts.
+fn merged(old: Vec<SlotWork>, new: Vec<SlotWork>) -> Vec<SlotWork> {
+    let mut all = Vec::with_capacity(old.len() + new.len());
+    let mut new = new.into_iter().peekable();
+    for slot in old {
+        while let Some(earlier) = new.next_if(|write| write.key < slot.key) {
+            all.push(earlier);
+        }
+        all.push(new.next_if(|write| write.key == slot.key).unwrap_or(slot));
+    }
+    all.extend(new);
+    all
+}
+
+/// Calls `write` with slots as the trie takes them.
+fn with_writes<R>(slots: &[SlotWork], write: impl FnOnce(&[Write<'_>]) -> R) -> R {
+    let values: Vec<Option<SlotValue>> = slots.iter().map(|slot| SlotValue::new(slot.value)).collect();
+    let writes: Vec<Write<'_>> = slots
+        .iter()
+        .zip(&values)
+        .map(|(slot, value)| Write {
+            key: &slot.key[..],
+            value: value.as_ref().map(SlotValue::bytes),
+            storage: None,
+        })
+        .collect();
+    write(&writes)
+}
