@@ -229,29 +229,29 @@ macro_rules! sum {
     };
 }
 
-#[inline]
-#[target_feature(enable = "avx2")]
-fn round(a: &State, parity: &mut [__m256i; 5], e: &mut State, constant: u64) {
-    let c = *parity;
-    let theta = [
-        _mm256_xor_si256(c[4], rotate::<1, 63>(c[1])),
-        _mm256_xor_si256(c[0], rotate::<1, 63>(c[2])),
-        _mm256_xor_si256(c[1], rotate::<1, 63>(c[3])),
-        _mm256_xor_si256(c[2], rotate::<1, 63>(c[4])),
-        _mm256_xor_si256(c[3], rotate::<1, 63>(c[0])),
-    ];
-    row!(a, theta, e, 0: [0 <<< 0] [6 <<< 44] [12 <<< 43] [18 <<< 21] [24 <<< 14]);
-    e[0] = _mm256_xor_si256(e[0], _mm256_set1_epi64x(constant as i64));
-    let mut sums = [e[0], e[1], e[2], e[3], e[4]];
-    row!(a, theta, e, 1: [3 <<< 28] [9 <<< 20] [10 <<< 3] [16 <<< 45] [22 <<< 61]);
-    sum!(sums, e, 1);
-    row!(a, theta, e, 2: [1 <<< 1] [7 <<< 6] [13 <<< 25] [19 <<< 8] [20 <<< 18]);
-    sum!(sums, e, 2);
-    row!(a, theta, e, 3: [4 <<< 27] [5 <<< 36] [11 <<< 10] [17 <<< 15] [23 <<< 56]);
-    sum!(sums, e, 3);
-    row!(a, theta, e, 4: [2 <<< 62] [8 <<< 55] [14 <<< 39] [15 <<< 41] [21 <<< 2]);
-    sum!(sums, e, 4);
-    *parity = sums;
+/// One round, from one copy of the state to another. A macro, since of a function that needs AVX2 the compiler
+/// cannot be told to always inline it, and it would not.
+macro_rules! round {
+    ($a:ident, $parity:ident, $e:ident, $constant:expr) => {
+        let theta = [
+            _mm256_xor_si256($parity[4], rotate::<1, 63>($parity[1])),
+            _mm256_xor_si256($parity[0], rotate::<1, 63>($parity[2])),
+            _mm256_xor_si256($parity[1], rotate::<1, 63>($parity[3])),
+            _mm256_xor_si256($parity[2], rotate::<1, 63>($parity[4])),
+            _mm256_xor_si256($parity[3], rotate::<1, 63>($parity[0])),
+        ];
+        row!($a, theta, $e, 0: [0 <<< 0] [6 <<< 44] [12 <<< 43] [18 <<< 21] [24 <<< 14]);
+        $e[0] = _mm256_xor_si256($e[0], _mm256_set1_epi64x($constant as i64));
+        $parity = [$e[0], $e[1], $e[2], $e[3], $e[4]];
+        row!($a, theta, $e, 1: [3 <<< 28] [9 <<< 20] [10 <<< 3] [16 <<< 45] [22 <<< 61]);
+        sum!($parity, $e, 1);
+        row!($a, theta, $e, 2: [1 <<< 1] [7 <<< 6] [13 <<< 25] [19 <<< 8] [20 <<< 18]);
+        sum!($parity, $e, 2);
+        row!($a, theta, $e, 3: [4 <<< 27] [5 <<< 36] [11 <<< 10] [17 <<< 15] [23 <<< 56]);
+        sum!($parity, $e, 3);
+        row!($a, theta, $e, 4: [2 <<< 62] [8 <<< 55] [14 <<< 39] [15 <<< 41] [21 <<< 2]);
+        sum!($parity, $e, 4);
+    };
 }
 
 /// Keccak-f[1600] of all lanes.
@@ -265,7 +265,7 @@ fn permute(state: &mut State) {
     sum!(parity, state, 4);
     let mut other = *state;
     for constants in ROUND_CONSTANTS.as_chunks::<2>().0 {
-        round(state, &mut parity, &mut other, constants[0]);
-        round(&other, &mut parity, state, constants[1]);
+        round!(state, parity, other, constants[0]);
+        round!(other, parity, state, constants[1]);
     }
 }
