@@ -2,6 +2,7 @@ use super::top::Top;
 use crate::trie::{
     arena::Arena,
     node::NodeRef,
+    region::Regions,
     update::{Log, free_all},
 };
 use parking_lot::RwLock;
@@ -9,11 +10,18 @@ use std::sync::Arc;
 
 /// What one prefix of two nibbles owns: the part of the account trie below it, the small storage tries of these
 /// accounts, and of every large storage trie the part below the same prefix.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) arena: Arena,
     /// The upper levels of the large storage tries of this shard's accounts, by number.
     pub(crate) large: Slab,
+}
+
+impl Shard {
+    /// An empty shard whose memory comes from these regions.
+    pub(crate) fn in_regions(regions: Regions) -> Self {
+        Self { arena: Arena::in_regions(regions), large: Slab::default() }
+    }
 }
 
 /// What writes did to a shard.
@@ -75,7 +83,7 @@ impl ShardLog {
         }
     }
 
-    /// Gives back what the writes made.
+    /// Gives back what the writes made. The shard must be at another version.
     pub(crate) fn undo(self, shard: &mut Shard) {
         self.nodes.undo(&mut shard.arena);
         for number in self.large_made {
