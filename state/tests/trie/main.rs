@@ -1,4 +1,5 @@
 //! The plain trie against the Yellow Paper's definition and against `alloy-trie`.
 
 mod naive;
+mod official;
 mod plain;
