@@ -164,6 +164,35 @@ fn lent_work_wakes_nobody_by_itself_and_sleepers_when_it_is_said_to_be_there() {
     assert_eq!(lease.panic_message(), None);
 }
 
+/// Says that there is something to do, and has nothing for those who come.
+#[derive(Default)]
+struct Mirage(AtomicUsize);
+
+impl IdleWork for Mirage {
+    fn has_work(&self) -> bool {
+        true
+    }
+
+    fn help(&self, _worker: usize) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        false
+    }
+}
+
+#[test]
+fn lent_work_that_nobody_can_help_with_keeps_nobody_awake() {
+    let pool = pool(3);
+    let mirage = Arc::new(Mirage::default());
+    let lease = pool.lend(Arc::clone(&mirage) as Arc<dyn IdleWork>);
+    lease.wake();
+    wait_until(|| mirage.0.load(Ordering::SeqCst) > 0);
+    wait_until_asleep(&pool);
+    // Each may still have one look before it sleeps.
+    let looks = mirage.0.load(Ordering::SeqCst);
+    (0..1_000).for_each(|_| thread::yield_now());
+    assert!(mirage.0.load(Ordering::SeqCst) <= looks + 2);
+}
+
 /// Ends when this many workers have been there.
 struct Meeting {
     seen: Mutex<BTreeSet<usize>>,
