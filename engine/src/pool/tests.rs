@@ -313,7 +313,8 @@ fn executions_come_before_lent_work() {
     assert_eq!(urgent.too_late.load(Ordering::SeqCst), 0);
 }
 
-struct Faulty;
+#[derive(Default)]
+struct Faulty(AtomicUsize);
 
 impl IdleWork for Faulty {
     fn has_work(&self) -> bool {
@@ -321,6 +322,7 @@ impl IdleWork for Faulty {
     }
 
     fn help(&self, _worker: usize) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
         panic!("the lent work fell over")
     }
 }
@@ -328,7 +330,8 @@ impl IdleWork for Faulty {
 #[test]
 fn a_panic_of_lent_work_ends_its_lease_and_nothing_else() {
     let pool = pool(3);
-    let lease = pool.lend(Arc::new(Faulty));
+    let faulty = Arc::new(Faulty::default());
+    let lease = pool.lend(Arc::clone(&faulty) as Arc<dyn IdleWork>);
     let pieces = Arc::new(Pieces::default());
     let other = pool.lend(Arc::clone(&pieces) as Arc<dyn IdleWork>);
     lease.wake();
@@ -339,4 +342,8 @@ fn a_panic_of_lent_work_ends_its_lease_and_nothing_else() {
     wait_until(|| pieces.done.load(Ordering::SeqCst) == 10);
     drop(lease);
     wait_until_asleep(&pool);
+    assert!(
+        faulty.0.load(Ordering::SeqCst) <= 2,
+        "each of the workers may have come before the other's panic"
+    );
 }
