@@ -1,6 +1,6 @@
 use super::{
     ids::{EntryIndex, LocationId, ReadId},
-    strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, panic_message},
+    strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, is_time_to_tell, panic_message},
     vm::{Change, Interrupt, Scanned, View, Vm, Writes},
 };
 use crate::cancel::DEADLINE_INTERVAL;
@@ -231,6 +231,7 @@ impl<V: Vm> SerialRun<V> {
                 previous = now;
             }
         }
+        tell_rest(&*self.vm, local, ledger, segment);
         let execute = began.elapsed();
         let stream = V::view(local).stream();
         let locations = (stream.locations.len() - locations_before) as u64;
@@ -275,7 +276,24 @@ pub(super) fn run_entry<V: Vm>(
     V::view(local).apply_writes(segment, ledger).map_err(|interrupt| match interrupt {
         Interrupt::Read(error) => refused(vm.refuse_read(index, error)),
         interrupt => V::view(local).stream().stop_of(&interrupt),
-    })
+    })?;
+    if is_time_to_tell(index, vm.untold(ledger)) {
+        tell_rest(vm, local, ledger, segment);
+    }
+    Ok(())
+}
+
+/// Tells what is not told yet.
+pub(super) fn tell_rest<V: Vm>(
+    vm: &V,
+    local: &mut V::Local<SerialView<V>>,
+    ledger: &mut V::Ledger,
+    segment: u32,
+) {
+    if vm.untold(ledger) > 0 {
+        let stream = &*V::view(local).stream();
+        vm.tell(ledger, segment, &|id| stream.settled(id));
+    }
 }
 
 impl<V: Vm> SerialStream<V> {

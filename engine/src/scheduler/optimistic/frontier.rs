@@ -5,7 +5,7 @@ use super::{
 use crate::scheduler::{
     entry::{Record, State},
     ids::{EntryIndex, LocationId},
-    strategy::{SegmentMetrics, Stop},
+    strategy::{SegmentMetrics, Stop, is_time_to_tell},
     vm::{Interrupt, Vm},
 };
 use std::{
@@ -36,6 +36,12 @@ impl<V: Vm> Core<V> {
             let mut commits = self.commits.lock();
             let before = self.frontier();
             let flow = self.commit_ready(&mut commits);
+            // Not of an entry that was refused with some of its writes made.
+            if !self.is_stopped()
+                && let Some(last) = self.frontier().checked_sub(1)
+            {
+                self.tell_commits(&mut commits.ledger, self.vm.segment_of(EntryIndex(last)));
+            }
             let now = Instant::now();
             let sealing = std::mem::take(&mut commits.sealing);
             commits.metrics.commit += (now - std::mem::replace(clock, now)).saturating_sub(sealing);
@@ -149,6 +155,10 @@ impl<V: Vm> Core<V> {
         record.scans.clear();
         self.memory.release(std::mem::take(&mut record.charged_bytes));
         let (_, end) = self.vm.entries_of(segment);
+        // Others may go on giving this thread something to commit for as long as the block lasts.
+        if index.0 + 1 == end.0 || is_time_to_tell(index, self.vm.untold(&commits.ledger)) {
+            self.tell_commits(&mut commits.ledger, segment);
+        }
         if index.0 + 1 == end.0 {
             self.seal(commits, segment, &|id| self.memory.committed(id));
         }
@@ -160,12 +170,21 @@ impl<V: Vm> Core<V> {
         Ok(())
     }
 
+    /// Tells what this round committed. Under the lock of the commits, which is what keeps a hand-over from telling at the
+    /// same time; nobody but that and a submission waits for it.
+    fn tell_commits(&self, ledger: &mut V::Ledger, segment: u32) {
+        if self.vm.untold(ledger) > 0 {
+            self.vm.tell(ledger, segment, &|id| self.memory.committed(id));
+        }
+    }
+
     /// Adds what was counted outside the commits since the last segment was sealed.
     pub(super) fn with_counters(&self, metrics: SegmentMetrics) -> SegmentMetrics {
-        let Counters { validations, max_in_flight, idle_ns } = &self.counters;
+        let Counters { validations, max_in_flight, idle_ns, lent_ns } = &self.counters;
         SegmentMetrics {
             validations: metrics.validations + validations.swap(0, Ordering::Relaxed),
             idle: Duration::from_nanos(idle_ns.swap(0, Ordering::Relaxed)),
+            lent: Duration::from_nanos(lent_ns.swap(0, Ordering::Relaxed)),
             max_in_flight: max_in_flight.swap(0, Ordering::Relaxed).into(),
             ..metrics
         }
