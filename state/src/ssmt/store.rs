@@ -5,7 +5,9 @@ use super::{
     shard::{Shard, ShardLog},
     top::{CUT, SHARDS, Top},
     version::{Version, Versions},
-    work::{AccountWork, NO_STORAGE, SlotWork, Work, root_child, storage_in_leaf},
+    work::{
+        AccountWork, Beforehand, NO_STORAGE, Prepared, Setting, SlotWork, Work, root_child, storage_in_leaf,
+    },
 };
 use crate::{
     Account, ChangeSet, SharedWork, Workers,
@@ -119,7 +121,8 @@ impl Ssmt {
         let base = Arc::clone(versions.get(parent)?);
         let (accounts, slots) = self.hash_keys(changes);
 
-        let (top, logs, nodes_hashed) = self.work(&mut sealing, &base, accounts, slots)?;
+        let (top, logs, nodes_hashed) =
+            self.work(&mut sealing, &base, accounts, slots, Beforehand::default())?;
         let root = top.hash();
         let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
         Ok(Sealed { version, root, nodes_hashed })
@@ -160,6 +163,15 @@ impl Ssmt {
         (accounts, slots)
     }
 
+    fn setting(&self, sealing: &Sealing) -> Setting {
+        Setting {
+            shards: Arc::clone(&self.shards),
+            hasher: Arc::clone(&self.hasher),
+            ownership: sealing.ownership.clone(),
+            large_from: self.config.large_storage_from.max(1),
+        }
+    }
+
     /// Writes accounts, sorted by key, and their slots on top of a version.
     fn work(
         &self,
@@ -167,16 +179,11 @@ impl Ssmt {
         base: &Version,
         accounts: Vec<AccountWork>,
         slots: Vec<SlotWork>,
+        beforehand: Beforehand,
     ) -> Result<(Top, Vec<(u8, ShardLog)>, u64), SsmtError> {
-        let work = Arc::new(Work::new(
-            Arc::clone(&self.shards),
-            Arc::clone(&self.hasher),
-            sealing.ownership.clone(),
-            self.config.large_storage_from.max(1),
-            Arc::clone(&base.top),
-            accounts,
-            slots,
-        ));
+        let setting = self.setting(sealing);
+        let parent = Arc::clone(&base.top);
+        let work = Arc::new(Work::new(setting, parent, accounts, slots, beforehand, false));
         let shared = Arc::clone(&work);
         let shared: Arc<SharedWork> = Arc::new(move |worker| shared.help(worker));
         self.workers.run(&shared);
@@ -296,7 +303,7 @@ impl Ssmt {
         let sub = version.top.sub(key[0]).map_err(in_accounts)?;
         let found = walk::find(&shard.arena, sub, CUT, &key[..], |_| ()).map_err(in_accounts)?;
         let Found::Value { value, leaf: Some(leaf) } = found else { return Ok(None) };
-        let (storage, storage_root) = storage_in_leaf(leaf, value);
+        let Prepared { storage, root: storage_root, .. } = storage_in_leaf(leaf, value);
         match super::account::decode(value) {
             Ok((account, _)) => Ok(Some(FoundAccount { account, storage, storage_root })),
             Err(error) => panic!("account {key} in memory: {error}"),
