@@ -8,6 +8,25 @@ pub(crate) struct Exceptions {
     list: Vec<Exception>,
     #[serde(default, rename = "slow")]
     slow: Vec<Slow>,
+    #[serde(default, rename = "network")]
+    networks: Vec<Network>,
+}
+
+/// Which tests of an archive: some hold several kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tests {
+    /// Block tests.
+    Blocks,
+    /// State tests or transaction tests.
+    Others,
+}
+
+/// A network of block tests that the engine has no rules for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Network {
+    name: String,
+    reason: String,
 }
 
 /// Cases that take long: no sample has them.
@@ -26,6 +45,9 @@ struct Slow {
 pub(crate) struct Exception {
     /// The archive's file name up to its first dot.
     archive: String,
+    /// It is one of the archive's block tests.
+    #[serde(default)]
+    blocks: bool,
     /// Parts of a case's name, all of which it contains.
     names: Vec<String>,
     /// Parts of a case's name that it must not contain.
@@ -39,13 +61,14 @@ pub(crate) struct Exception {
 }
 
 impl Exceptions {
-    /// The list for one archive.
-    pub(crate) fn of_archive(path: &std::path::Path) -> Self {
+    /// The list for some tests of one archive.
+    pub(crate) fn of_archive(path: &std::path::Path, tests: Tests) -> Self {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let archive = file.split('.').next().unwrap_or_default();
         let mut exceptions: Self =
             toml::from_str(include_str!("exceptions.toml")).expect("the list of exceptions is well-formed");
-        exceptions.list.retain(|exception| exception.archive == archive);
+        let are_blocks = tests == Tests::Blocks;
+        exceptions.list.retain(|exception| exception.archive == archive && exception.blocks == are_blocks);
         exceptions
     }
 
@@ -57,6 +80,12 @@ impl Exceptions {
         })?;
         exception.matched.fetch_add(1, Ordering::Relaxed);
         Some(exception)
+    }
+
+    /// Why the engine cannot take a network's blocks, if it cannot.
+    pub(crate) fn unsupported(&self, network: &str) -> Option<&str> {
+        let network = self.networks.iter().find(|listed| listed.name == network)?;
+        Some(&network.reason)
     }
 
     /// Why a case takes long, if it does.

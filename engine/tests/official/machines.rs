@@ -16,10 +16,12 @@ pub(crate) const THREADS: [usize; 2] = [2, 4];
 /// No block of these suites takes as long; what does hangs.
 const BLOCK_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// One test thread's engines: two a fork, on one pool.
+/// One test thread's engines, on one pool: two a fork, and those of networks.
 pub(crate) struct Machines {
     pool: Arc<WorkerPool>,
     engines: HashMap<(SpecId, Rules), Engine>,
+    /// By the network's name, and whether its rules are those of proof of stake.
+    networks: HashMap<(String, bool), Engine>,
 }
 
 /// What a block is more than its transactions.
@@ -35,12 +37,13 @@ impl Machines {
     pub(crate) fn new() -> Self {
         let threads = NonZeroUsize::new(THREADS[1]).expect("not zero");
         let pool = WorkerPool::unpinned(threads).expect("threads start");
-        Self { pool, engines: HashMap::new() }
+        Self { pool, engines: HashMap::new(), networks: HashMap::new() }
     }
 
     /// Drops the engines, and with them the EVM memory that they keep for the next block.
     pub(crate) fn shrink(&mut self) {
         self.engines.clear();
+        self.networks.clear();
     }
 
     pub(crate) fn engine(&mut self, spec: SpecId, rules: Rules) -> &Engine {
@@ -53,6 +56,14 @@ impl Machines {
             };
             Engine::new(chain, Arc::clone(pool), EngineConfig::default())
         })
+    }
+
+    /// The engine of a block tests' network: the same for the same name, and the same `is_merged`.
+    pub(crate) fn engine_of_network(&mut self, name: &str, is_merged: bool, chain: &ChainSpec) -> &Engine {
+        let pool = &self.pool;
+        self.networks
+            .entry((name.into(), is_merged))
+            .or_insert_with(|| Engine::new(chain.clone(), Arc::clone(pool), EngineConfig::default()))
     }
 }
 
