@@ -26,7 +26,11 @@ pub(crate) enum Tests {
 #[serde(deny_unknown_fields)]
 struct Network {
     name: String,
+    /// Why it has none.
     reason: String,
+    /// How many tests are of this network.
+    #[serde(skip)]
+    matched: AtomicU64,
 }
 
 /// Cases that take long: no sample has them.
@@ -69,6 +73,7 @@ impl Exceptions {
             toml::from_str(include_str!("exceptions.toml")).expect("the list of exceptions is well-formed");
         let are_blocks = tests == Tests::Blocks;
         exceptions.list.retain(|exception| exception.archive == archive && exception.blocks == are_blocks);
+        exceptions.networks.retain(|_| are_blocks);
         exceptions
     }
 
@@ -85,6 +90,7 @@ impl Exceptions {
     /// Why the engine cannot take a network's blocks, if it cannot.
     pub(crate) fn unsupported(&self, network: &str) -> Option<&str> {
         let network = self.networks.iter().find(|listed| listed.name == network)?;
+        network.matched.fetch_add(1, Ordering::Relaxed);
         Some(&network.reason)
     }
 
@@ -97,9 +103,11 @@ impl Exceptions {
 
     /// What is listed, and matched no case at all.
     pub(crate) fn unmatched(&self) -> impl Iterator<Item = String> + '_ {
-        self.list
-            .iter()
-            .filter(|exception| exception.matched.load(Ordering::Relaxed) == 0)
+        let is_unmatched = |matched: &AtomicU64| matched.load(Ordering::Relaxed) == 0;
+        let exceptions = self.list.iter().filter(move |exception| is_unmatched(&exception.matched));
+        let networks = self.networks.iter().filter(move |network| is_unmatched(&network.matched));
+        exceptions
             .map(|exception| format!("stale exception: {:?} matches no case", exception.names))
+            .chain(networks.map(|network| format!("stale network: no test is of {}", network.name)))
     }
 }

@@ -2,13 +2,14 @@
 
 use crate::{
     machines::{Machines, Rules, serial},
+    networks::Phase,
     root::state_root,
 };
 use alloy_consensus::{
     Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, proofs::calculate_receipt_root,
 };
 use alloy_primitives::{B256, Log};
-use citius_engine::{Block, BlockOutcome, TransactionOutcome};
+use citius_engine::{Block, BlockOutcome, Engine, TransactionOutcome};
 use citius_state::MemoryState;
 use revm::primitives::hardfork::SpecId;
 use std::{fmt::Debug, sync::Arc};
@@ -41,16 +42,16 @@ pub(crate) fn check(
 ///
 /// Before Byzantium: the transactions one by one end otherwise than together.
 pub(crate) fn receipts(
-    spec: SpecId,
+    phase: Phase<'_>,
     machines: &mut Machines,
     before: &Arc<MemoryState>,
     block: &Block,
     outcome: &BlockOutcome,
 ) -> Result<Vec<ReceiptEnvelope<Log>>, String> {
-    if spec.is_enabled_in(SpecId::BYZANTIUM) {
+    if phase.chain.spec_id(&block.header).is_enabled_in(SpecId::BYZANTIUM) {
         return Ok(outcome.transactions.iter().map(|transaction| transaction.receipt()).collect());
     }
-    let roots = roots_between(spec, machines, before, block, outcome)?;
+    let roots = roots_between(phase, machines, before, block, outcome)?;
     let receipt = |(transaction, root): (&TransactionOutcome, B256)| {
         ReceiptEnvelope::Legacy(ReceiptWithBloom {
             receipt: Receipt {
@@ -66,31 +67,32 @@ pub(crate) fn receipts(
 
 /// The state root behind each transaction: receipts held it before
 /// [EIP-658](https://eips.ethereum.org/EIPS/eip-658). Each transaction is executed as a block of its own, on the
-/// state that those before it left.
+/// state that those before it left; the first on the one that the protocol makes of the parent's.
 fn roots_between(
-    spec: SpecId,
+    phase: Phase<'_>,
     machines: &mut Machines,
     before: &Arc<MemoryState>,
     block: &Block,
     outcome: &BlockOutcome,
 ) -> Result<Vec<B256>, String> {
-    let engine = machines.engine(spec, Rules::TransactionsOnly);
     let mut state = Arc::clone(before);
-    let mut roots = Vec::with_capacity(block.transactions.len());
-    for (transaction, together) in block.transactions.iter().zip(&outcome.transactions) {
-        let alone = Block {
-            header: block.header.clone(),
-            transactions: vec![transaction.clone()],
-            ..Block::default()
-        };
-        let alone = engine
-            .execute_block(Arc::clone(&state) as _, Arc::new(alone), &serial())
-            .map_err(|error| format!("alone: {error}"))?;
+    let mut execute = |engine: &Engine, transactions| {
+        let block = Block { header: block.header.clone(), transactions, ..Block::default() };
+        let outcome = engine
+            .execute_block(Arc::clone(&state) as _, Arc::new(block), &serial())
+            .map_err(|error| format!("transactions one by one: {error}"))?;
+        Arc::make_mut(&mut state).apply(&outcome.changes);
+        Ok::<_, String>((outcome, state_root(&state)))
+    };
+    execute(machines.engine_of_network(phase, Rules::TransactionsOnly), Vec::new())?;
+    // It knows of no block in which something stands before the transactions.
+    let engine = machines.engine(phase.chain.spec_id(&block.header), Rules::TransactionsOnly);
+    let one_by_one = block.transactions.iter().zip(&outcome.transactions).map(|(transaction, together)| {
+        let (alone, root) = execute(engine, vec![transaction.clone()])?;
         compare("result of a transaction alone", &alone.transactions[0].result, &together.result)?;
-        Arc::make_mut(&mut state).apply(&alone.changes);
-        roots.push(state_root(&state));
-    }
-    Ok(roots)
+        Ok(root)
+    });
+    one_by_one.collect()
 }
 
 fn compare<T: PartialEq + Debug>(what: &str, ours: T, stated: T) -> Result<(), String> {

@@ -1,3 +1,4 @@
+use crate::networks::Phase;
 use citius_engine::{Engine, EngineConfig, ExecuteOptions, StrategyChoice, WorkerPool, chain::ChainSpec};
 use revm::primitives::hardfork::SpecId;
 use std::{
@@ -20,8 +21,8 @@ const BLOCK_TIME_MAX: Duration = Duration::from_secs(300);
 pub(crate) struct Machines {
     pool: Arc<WorkerPool>,
     engines: HashMap<(SpecId, Rules), Engine>,
-    /// By the network's name, and whether its rules are those of proof of stake.
-    networks: HashMap<(String, bool), Engine>,
+    /// By the network's name, and whether it has come to proof of stake.
+    networks: HashMap<(String, bool, Rules), Engine>,
 }
 
 /// What a block is more than its transactions.
@@ -49,21 +50,25 @@ impl Machines {
     pub(crate) fn engine(&mut self, spec: SpecId, rules: Rules) -> &Engine {
         let pool = &self.pool;
         self.engines.entry((spec, rules)).or_insert_with(|| {
-            let chain = ChainSpec::with_all_forks_until(CHAIN_ID, spec);
-            let chain = match rules {
-                Rules::TransactionsOnly => chain.without_block_rewards().without_system_calls(),
-                Rules::WholeBlock => chain,
-            };
+            let chain = rules.of(ChainSpec::with_all_forks_until(CHAIN_ID, spec));
             Engine::new(chain, Arc::clone(pool), EngineConfig::default())
         })
     }
 
-    /// The engine of a block tests' network: the same for the same name, and the same `is_merged`.
-    pub(crate) fn engine_of_network(&mut self, name: &str, is_merged: bool, chain: &ChainSpec) -> &Engine {
+    pub(crate) fn engine_of_network(&mut self, phase: Phase<'_>, rules: Rules) -> &Engine {
         let pool = &self.pool;
-        self.networks
-            .entry((name.into(), is_merged))
-            .or_insert_with(|| Engine::new(chain.clone(), Arc::clone(pool), EngineConfig::default()))
+        self.networks.entry((phase.network.into(), phase.is_merged, rules)).or_insert_with(|| {
+            Engine::new(rules.of(phase.chain.clone()), Arc::clone(pool), EngineConfig::default())
+        })
+    }
+}
+
+impl Rules {
+    fn of(self, chain: ChainSpec) -> ChainSpec {
+        match self {
+            Self::TransactionsOnly => chain.without_block_rewards().without_system_calls(),
+            Self::WholeBlock => chain,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use revm::primitives::hardfork::SpecId;
 /// The rules of a network that block tests name: of one fork, or of two and when the second begins.
 #[derive(Debug)]
 pub(crate) struct Network {
+    name: String,
     chain: ChainSpec,
     /// Rules of proof of stake, and the total difficulty that begins them. The engine takes blocks by number and
     /// time; total difficulties are known to whoever holds the chain, and two branches may reach this one at
@@ -18,36 +19,45 @@ pub(crate) struct Network {
 impl Network {
     /// The network of this name: `Berlin`, `BerlinToLondonAt5`, `ParisToShanghaiAtTime15k` and the like.
     pub(crate) fn named(name: &str) -> Option<Self> {
+        let network = |chain, merged| Some(Self { name: name.into(), chain, merged });
         if let Some(spec) = fork(name) {
-            return Some(Self { chain: all_until(spec), merged: None });
+            return network(all_until(spec), None);
         }
         let (forks, activation) = name.split_once("At")?;
         let (before, after) = forks.split_once("To")?;
         let before = all_until(fork(before)?);
         if let Some(difficulty) = activation.strip_prefix("Diff") {
             let difficulty = U256::from_str_radix(difficulty, 16).ok()?;
-            return Some(Self { chain: before, merged: Some((difficulty, all_until(fork(after)?))) });
+            return network(before, Some((difficulty, all_until(fork(after)?))));
         }
         let condition = match activation.strip_prefix("Time") {
             Some(time) => ForkCondition::Timestamp(1000 * time.strip_suffix('k')?.parse::<u64>().ok()?),
             None => ForkCondition::Block(activation.parse().ok()?),
         };
-        let chain = if after == "Dao" {
-            before.with_fork(EthereumHardfork::Dao, condition)
-        } else {
-            activate(before, &all_until(fork(after)?), condition)
-        };
-        Some(Self { chain, merged: None })
+        if after == "Dao" {
+            return network(before.with_fork(EthereumHardfork::Dao, condition), None);
+        }
+        network(activate(before, &all_until(fork(after)?), condition), None)
     }
 
-    /// The rules that hold for a child of a block with this total difficulty, and whether they are of proof of stake
-    /// that the difficulty began ([EIP-3675](https://eips.ethereum.org/EIPS/eip-3675)).
-    pub(crate) fn rules_after(&self, total_difficulty: U256) -> (&ChainSpec, bool) {
-        match &self.merged {
+    /// What holds for a child of a block with this total difficulty
+    /// ([EIP-3675](https://eips.ethereum.org/EIPS/eip-3675)).
+    pub(crate) fn phase_after(&self, total_difficulty: U256) -> Phase<'_> {
+        let (chain, is_merged) = match &self.merged {
             Some((terminal, merged)) if total_difficulty >= *terminal => (merged, true),
             _ => (&self.chain, false),
-        }
+        };
+        Phase { network: &self.name, is_merged, chain }
     }
+}
+
+/// What the engine must know of a network to take some of its blocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Phase<'a> {
+    pub(crate) network: &'a str,
+    /// A total difficulty was reached that began proof of stake.
+    pub(crate) is_merged: bool,
+    pub(crate) chain: &'a ChainSpec,
 }
 
 fn fork(name: &str) -> Option<SpecId> {
