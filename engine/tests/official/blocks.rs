@@ -8,19 +8,23 @@ use crate::{
     exceptions::Tests,
     fixture::state_of,
     header,
-    machines::{Machines, Rules, optimistic, partitioned, serial},
-    mixed::{Overlap, agree},
+    machines::{Machines, Rules},
     networks::Network,
     oracle::check_states,
     selection::{Selection, seed},
     suite::{self, Worker},
     tally::Tally,
+    ways::{Executed, check_stream, execute},
 };
-use citius_engine::{Block, BlockOutcome, Engine, ExecuteOptions, ExecutionError, scheduler::ScheduleFuzz};
-use citius_state::MemoryState;
-use rand::{Rng, SeedableRng};
+use alloy_primitives::B256;
+use citius_engine::Block;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 /// What computes the state roots of a chain. Each must agree with every header.
 fn roots() -> Vec<Box<dyn Roots>> {
@@ -87,6 +91,7 @@ fn check(name: &str, test: &BlockTest, machines: &mut Machines, counts: &mut Cou
         test,
         network,
         chain: begin(test).map_err(|reason| format!("genesis: {reason}"))?,
+        executed: HashMap::new(),
         dice: ChaCha8Rng::seed_from_u64(seed(name)),
         machines,
     };
@@ -106,7 +111,9 @@ fn check(name: &str, test: &BlockTest, machines: &mut Machines, counts: &mut Cou
             }
         }
     }
-    run.check_end()
+    run.check_end()?;
+    counts.add("blocks executed again, in streams of a canonical chain", run.check_streams()?);
+    Ok(())
 }
 
 /// The chain of the genesis block alone.
@@ -133,6 +140,8 @@ struct Run<'a> {
     test: &'a BlockTest,
     network: Network,
     chain: Chain,
+    /// By the block's hash.
+    executed: HashMap<B256, Executed>,
     dice: ChaCha8Rng,
     machines: &'a mut Machines,
 }
@@ -164,6 +173,7 @@ impl Run<'_> {
         let receipts = header::receipts(phase, self.machines, &state, &block, &outcome)?;
         header::check(header, &outcome, &receipts)?;
         self.chain.extend(header.parent_hash, link, &outcome.changes)?;
+        self.executed.insert(link.hash, Executed { block: Arc::clone(&block), outcome });
         Ok(block)
     }
 
@@ -182,35 +192,29 @@ impl Run<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// Executes a block serially, with two threads, and in another way that the dice choose; all must agree.
-fn execute(
-    engine: &Engine,
-    before: &Arc<MemoryState>,
-    block: &Arc<Block>,
-    dice: &mut ChaCha8Rng,
-) -> Result<BlockOutcome, String> {
-    let run = |options: ExecuteOptions| {
-        let mut outcome = engine.execute_block(Arc::clone(before) as _, Arc::clone(block), &options);
-        if let Ok(outcome) = &mut outcome {
-            outcome.changes.sort();
+    /// Executes the chain up to the canonical head as a stream, and compares with its blocks one by one. Where proof of
+    /// stake begins by difficulty, a second stream does. Returns how many blocks there were: a single one is no stream.
+    fn check_streams(&mut self) -> Result<usize, String> {
+        let mut blocks = Vec::new();
+        let mut hash = self.test.last_block_hash;
+        while let Some(executed) = self.executed.get(&hash) {
+            hash = executed.block.header.parent_hash;
+            let Version { total_difficulty, state, .. } =
+                self.chain.version(hash).ok_or_else(|| format!("parent {hash} is unknown"))?;
+            blocks.push((self.network.phase_after(*total_difficulty), state, executed));
         }
-        outcome
-    };
-    let serially = run(serial());
-    let overlap = Arc::new(Overlap { seed: dice.random() }) as Arc<dyn ScheduleFuzz>;
-    let (way, other) = match dice.random_range(0..4) {
-        0 => ("1 thread", optimistic(1)),
-        1 => ("3 threads", ExecuteOptions { fuzz: Some(overlap), ..optimistic(3) }),
-        2 => ("4 threads", ExecuteOptions { fuzz: Some(overlap), ..optimistic(4) }),
-        _ => ("partitioned", partitioned(2)),
-    };
-    for (way, options) in [("2 threads", optimistic(2)), (way, other)] {
-        agree(&serially, &run(options)).map_err(|reason| format!("{way} against serial: {reason}"))?;
+        blocks.reverse();
+        let mut streamed = 0;
+        for part in blocks.chunk_by(|(one, ..), (next, ..)| one.is_merged == next.is_merged) {
+            if part.len() == 1 {
+                continue;
+            }
+            let (phase, before, _) = part[0];
+            let engine = self.machines.engine_of_network(phase, Rules::WholeBlock);
+            let executed: Vec<&Executed> = part.iter().map(|(.., executed)| *executed).collect();
+            check_stream(engine, before, &executed).map_err(|reason| format!("as a stream: {reason}"))?;
+            streamed += part.len();
+        }
+        Ok(streamed)
     }
-    serially.map_err(|error| match error {
-        ExecutionError::Refused(refusal) => format!("refused: {refusal}"),
-        error => format!("no verdict: {error}"),
-    })
 }

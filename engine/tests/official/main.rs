@@ -34,6 +34,7 @@ mod state;
 mod suite;
 mod tally;
 mod transactions;
+mod ways;
 
 use selection::Selection;
 use std::{
