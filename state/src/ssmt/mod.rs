@@ -11,6 +11,7 @@
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
 mod account;
+mod draft;
 mod error;
 mod ownership;
 mod shard;
@@ -19,6 +20,7 @@ mod top;
 mod version;
 mod work;
 
+pub use draft::{Draft, DraftStats};
 pub use error::{SsmtError, TrieName, VersionId};
 pub use ownership::Ownership;
 pub use store::{Sealed, Ssmt, SsmtConfig, SsmtMemory};

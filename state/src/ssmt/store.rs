@@ -51,11 +51,11 @@ pub struct Ssmt {
     config: SsmtConfig,
     pub(super) versions: RwLock<Versions>,
     /// Held while a version is made.
-    sealing: Mutex<Sealing>,
+    pub(super) sealing: Mutex<Sealing>,
 }
 
 #[derive(Debug)]
-struct Sealing {
+pub(super) struct Sealing {
     ownership: Ownership,
     /// Nodes made of late, by shard.
     loads: Box<[u64; SHARDS]>,
@@ -117,6 +117,7 @@ impl Ssmt {
     pub fn seal(&self, parent: VersionId, changes: &Arc<ChangeSet>) -> Result<Sealed, SsmtError> {
         let mut sealing = self.sealing.lock();
         let mut versions = self.versions.write();
+        versions.end_draft(&self.shards);
         versions.check_out(parent, &self.shards)?;
         let base = Arc::clone(versions.get(parent)?);
         let (accounts, slots) = self.hash_keys(changes);
@@ -163,6 +164,16 @@ impl Ssmt {
         (accounts, slots)
     }
 
+    /// For work that the caller does alone.
+    pub(super) fn setting_of_caller(&self) -> Setting {
+        Setting {
+            shards: Arc::clone(&self.shards),
+            hasher: Arc::clone(&self.hasher),
+            ownership: Ownership::even(1),
+            large_from: self.config.large_storage_from.max(1),
+        }
+    }
+
     fn setting(&self, sealing: &Sealing) -> Setting {
         Setting {
             shards: Arc::clone(&self.shards),
@@ -173,7 +184,7 @@ impl Ssmt {
     }
 
     /// Writes accounts, sorted by key, and their slots on top of a version.
-    fn work(
+    pub(super) fn work(
         &self,
         sealing: &mut Sealing,
         base: &Version,
@@ -252,7 +263,21 @@ impl Ssmt {
         self.sealing.lock().ownership.clone()
     }
 
-    /// The versions, with the shards at the one asked for until the guard is dropped.
+    /// The versions, with the shards at the one asked for and no draft in them, until the guard is dropped.
+    pub(super) fn wholly_at(&self, version: VersionId) -> Result<RwLockReadGuard<'_, Versions>, SsmtError> {
+        let versions = self.versions.read();
+        if versions.current() == version && versions.draft().is_none() {
+            return Ok(versions);
+        }
+        drop(versions);
+        let mut versions = self.versions.write();
+        versions.end_draft(&self.shards);
+        versions.check_out(version, &self.shards)?;
+        Ok(RwLockWriteGuard::downgrade(versions))
+    }
+
+    /// The versions, with the shards at the one asked for until the guard is dropped. There may be a draft on top of it:
+    /// then slots must be read as [`Ssmt::storage`] does.
     pub(super) fn at(&self, version: VersionId) -> Result<RwLockReadGuard<'_, Versions>, SsmtError> {
         let versions = self.versions.read();
         if versions.current() == version {
@@ -289,8 +314,9 @@ impl Ssmt {
         let key = citius_hashing::keccak256(address.as_slice());
         let versions = self.at(version)?;
         let Some(found) = self.find_account(versions.get(version)?, key)? else { return Ok(U256::ZERO) };
-        let slot = citius_hashing::keccak256(&slot.to_be_bytes::<32>());
-        self.find_slot(key, &found, slot)
+        let value = self.find_slot(key, &found, citius_hashing::keccak256(&slot.to_be_bytes::<32>()))?;
+        // What a draft writes it has noted before: whoever sees the new value finds the old one here.
+        Ok(versions.draft().and_then(|draft| draft.before(address, slot)).unwrap_or(value))
     }
 
     /// An account by the hash of its address. The shards must be at this version.
@@ -348,7 +374,7 @@ impl Ssmt {
     ///
     /// [`SsmtError::UnknownVersion`].
     pub fn nodes_made(&self, version: VersionId) -> Result<Vec<Vec<u8>>, SsmtError> {
-        let versions = self.at(version)?;
+        let versions = self.wholly_at(version)?;
         let version = versions.get(version)?;
         let mut nodes = Vec::new();
         for (shard, log) in &*version.logs.lock() {
