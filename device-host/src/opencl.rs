@@ -118,7 +118,10 @@ fn build(
 }
 
 /// An opened device with its compiled kernel and buffers, which grow as batches do.
+///
+/// Context and queue are named in every call: Intel's emulator does not take back the context that its queue names.
 struct Card {
+    context: Context,
     queue: Queue,
     program: Program,
     name: KernelName,
@@ -148,9 +151,9 @@ impl Card {
             .map_err(|error| OpenError::driver("opening the device", error))?;
         let program = build(&context, device, kernel, binary)
             .map_err(|error| OpenError::driver("compiling the kernel", error))?;
-        let buffers = Buffers::new(&queue, &program, [ELEMENTS_MIN; 2])
+        let buffers = Buffers::new(&context, &program, [ELEMENTS_MIN; 2])
             .map_err(|error| OpenError::driver("allocating buffers", error))?;
-        Ok(Self { queue, program, name: kernel, buffers })
+        Ok(Self { context, queue, program, name: kernel, buffers })
     }
 
     /// Work-items for so many messages: their number, and the size of a group where the kernel fixes it.
@@ -167,21 +170,22 @@ impl Card {
         let current = [self.buffers.arena.len(), self.buffers.messages.len()];
         if needed[0] > current[0] || needed[1] > current[1] {
             let grown = [0, 1].map(|index: usize| needed[index].next_power_of_two().max(current[index]));
-            self.buffers = Buffers::new(&self.queue, &self.program, grown)?;
+            self.buffers = Buffers::new(&self.context, &self.program, grown)?;
         }
         let Buffers { arena, messages, digests, kernel } = &self.buffers;
         let write = MapFlags::new().write_invalidate_region();
         if job.arena_words > 0 {
             // SAFETY: no command that uses the buffer is under way: the queue is in order, and `enq` of a mapping
             // waits. The mapping is used by this thread alone and ended before the kernel is enqueued.
-            let mut mapped = unsafe { arena.map().flags(write).len(job.arena_words).enq()? };
+            let mut mapped =
+                unsafe { arena.map().queue(&self.queue).flags(write).len(job.arena_words).enq()? };
             mapped.iter_mut().zip(region.arena(0..job.arena_words)).for_each(|(to, from)| *to = from);
-            mapped.unmap().enq()?;
+            mapped.unmap().queue(&self.queue).enq()?;
         }
         // SAFETY: as above.
-        let mut mapped = unsafe { messages.map().flags(write).len(job.count).enq()? };
+        let mut mapped = unsafe { messages.map().queue(&self.queue).flags(write).len(job.count).enq()? };
         mapped.iter_mut().zip(table).for_each(|(to, &(start, length))| *to = Uint2::new(start, length));
-        mapped.unmap().enq()?;
+        mapped.unmap().queue(&self.queue).enq()?;
 
         kernel.set_arg(2, u32::try_from(job.count).expect("a checked count is small"))?;
         let (items, group) = self.items(job.count);
@@ -196,29 +200,30 @@ impl Card {
         unsafe { command.enq()? };
 
         // SAFETY: the queue is in order, so the kernel has ended when the mapping is there; nobody writes to it.
-        let mapped = unsafe { digests.map().flags(MapFlags::new().read()).len(4 * job.count).enq()? };
+        let mapped = unsafe {
+            digests.map().queue(&self.queue).flags(MapFlags::new().read()).len(4 * job.count).enq()?
+        };
         for (index, digest) in mapped.as_chunks::<4>().0.iter().enumerate() {
             region.set_digest(index, *digest);
         }
         let mut mapped = mapped;
-        mapped.unmap().enq()?;
+        mapped.unmap().queue(&self.queue).enq()?;
         self.queue.finish()
     }
 }
 
 impl Buffers {
     /// Buffers for so many words of the arena and so many messages.
-    fn new(queue: &Queue, program: &Program, [arena_words, count]: [usize; 2]) -> ocl::Result<Self> {
+    fn new(context: &Context, program: &Program, [arena_words, count]: [usize; 2]) -> ocl::Result<Self> {
         // Memory that both sides reach: on a processor nothing is copied, on a card it is pinned.
         let input = MemFlags::new().read_only().alloc_host_ptr();
         let output = MemFlags::new().write_only().alloc_host_ptr();
-        let arena = Buffer::builder().queue(queue.clone()).flags(input).len(arena_words).build()?;
-        let messages = Buffer::builder().queue(queue.clone()).flags(input).len(count).build()?;
-        let digests = Buffer::builder().queue(queue.clone()).flags(output).len(4 * count).build()?;
+        let arena = Buffer::builder().context(context).flags(input).len(arena_words).build()?;
+        let messages = Buffer::builder().context(context).flags(input).len(count).build()?;
+        let digests = Buffer::builder().context(context).flags(output).len(4 * count).build()?;
         let kernel = Kernel::builder()
             .program(program)
             .name(ENTRY_POINT)
-            .queue(queue.clone())
             .arg(&arena)
             .arg(&messages)
             .arg(0_u32)
