@@ -12,13 +12,19 @@ use citius_kernels::{
 };
 use ocl::{
     Buffer, Context, Kernel, MemFlags, Platform, Program, Queue,
-    core::{self, DeviceInfo as Query, DeviceInfoResult, DeviceType, ProgramInfo, ProgramInfoResult},
+    core::{
+        self, DeviceInfo as Query, DeviceInfoResult, DeviceType, KernelWorkGroupInfo,
+        KernelWorkGroupInfoResult, ProgramInfo, ProgramInfoResult,
+    },
     flags::MapFlags,
     prm::Uint2,
 };
 
-/// Work-items a group are left to the driver; their number is a multiple of this, so that it may choose 64 too.
-const ITEMS_MULTIPLE: usize = 64;
+/// Work-items a group with one message each, where the device takes so many.
+const GROUP_NDRANGE: usize = 64;
+
+/// Work-items a group with eight messages each.
+const GROUP_VEC8: usize = 8;
 
 /// The smallest buffer, in elements.
 const ELEMENTS_MIN: usize = 512;
@@ -124,7 +130,10 @@ struct Card {
     context: Context,
     queue: Queue,
     program: Program,
-    name: KernelName,
+    /// Messages a work-item; all of them where there is one item.
+    per_item: usize,
+    /// Work-items a group. Not left to the driver: PoCL chooses by their number, and compiles anew for each choice.
+    group: usize,
     buffers: Buffers,
 }
 
@@ -153,16 +162,16 @@ impl Card {
             .map_err(|error| OpenError::driver("compiling the kernel", error))?;
         let buffers = Buffers::new(&context, &program, [ELEMENTS_MIN; 2])
             .map_err(|error| OpenError::driver("allocating buffers", error))?;
-        Ok(Self { context, queue, program, name: kernel, buffers })
-    }
-
-    /// Work-items for so many messages: their number, and the size of a group where the kernel fixes it.
-    fn items(&self, count: usize) -> (usize, Option<usize>) {
-        match self.name {
-            KernelName::Fpga => (1, Some(1)),
-            KernelName::Vec8 => (count.div_ceil(8), None),
-            _ => (count.next_multiple_of(ITEMS_MULTIPLE), None),
-        }
+        let (per_item, group) = match kernel {
+            KernelName::Fpga => (usize::MAX, 1),
+            KernelName::Vec8 => (8, GROUP_VEC8),
+            _ => (1, GROUP_NDRANGE),
+        };
+        let most = match buffers.kernel.wg_info(device, KernelWorkGroupInfo::WorkGroupSize) {
+            Ok(KernelWorkGroupInfoResult::WorkGroupSize(most)) => most.max(1),
+            _ => 1,
+        };
+        Ok(Self { context, queue, program, per_item, group: group.min(most), buffers })
     }
 
     fn run(&mut self, region: &Region, job: Job, table: &[(u32, u32)]) -> ocl::Result<()> {
@@ -188,11 +197,8 @@ impl Card {
         mapped.unmap().queue(&self.queue).enq()?;
 
         kernel.set_arg(2, u32::try_from(job.count).expect("a checked count is small"))?;
-        let (items, group) = self.items(job.count);
-        let mut command = kernel.cmd().queue(&self.queue).global_work_size(items);
-        if let Some(group) = group {
-            command = command.local_work_size(group);
-        }
+        let items = job.count.div_ceil(self.per_item).next_multiple_of(self.group);
+        let command = kernel.cmd().queue(&self.queue).global_work_size(items).local_work_size(self.group);
         // SAFETY: the kernel reads the first `count` entries of `messages` and the words they name, and writes four
         // words a message to `digests`: `Job::check` holds the entries against the arena's used words, which were
         // written above, and `Buffers::new` made all three large enough. That the driver compiled the kernel into
