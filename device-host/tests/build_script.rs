@@ -16,7 +16,10 @@ const COPYING_COMPILER: &str = r#"#!/bin/sh
 while [ $# -gt 0 ]; do
     case $1 in
         *.cl | *.xo) in=$1 ;;
-        -o) out=$2 ;;
+        -o)
+            out=$2
+            shift
+            ;;
     esac
     shift
 done
@@ -38,7 +41,11 @@ fn a_dry_run_prints_the_compilers_commands_and_writes_nothing() {
     let common = ["--board", "board 1", "--device", "card", "--rounds", "12", "--dry-run", "--out"];
     for (vendor, program, expected) in [
         ("intel", "keccak_fpga.aocx", &["+ aoc ", "-board=board\\ 1", "-DROUNDS_UNROLLED=12"][..]),
-        ("amd", "keccak_fpga.xclbin", &["+ v++ -c ", "+ v++ -l ", "--platform board\\ 1", "-k keccak256"][..]),
+        (
+            "amd",
+            "keccak_fpga.xclbin",
+            &["+ v++ -c ", "+ v++ -l ", "--platform board\\ 1", "-k keccak256"][..],
+        ),
     ] {
         let output = build(&[&["--vendor", vendor], &common[..], &[out.to_str().unwrap()]].concat());
         let commands = text(&output.stdout);
@@ -59,8 +66,18 @@ fn what_it_writes_is_taken_by_the_host_and_by_profiles() {
     for (vendor, name) in [("intel", "keccak_fpga.aocx"), ("amd", "keccak_fpga.xclbin")] {
         let out = folder.path().join(vendor);
         let paths = [out.to_str().unwrap(), compiler.to_str().unwrap()];
-        let arguments =
-            ["--vendor", vendor, "--board", "b", "--device", "a card", "--out", paths[0], "--compiler", paths[1]];
+        let arguments = [
+            "--vendor",
+            vendor,
+            "--board",
+            "b",
+            "--device",
+            "a card",
+            "--out",
+            paths[0],
+            "--compiler",
+            paths[1],
+        ];
         let output = build(&arguments);
         assert!(output.status.success(), "{}", text(&output.stderr));
 
@@ -88,7 +105,10 @@ fn wrong_arguments_are_named() {
         (&["--vendor", "intel", "--board", "b", "--device", "\""], "--device = '\"'"),
         (&["--vendor", "amd", "--board", "b", "--device", "d", "--streams", "96"], "--streams = '96'"),
         (&["--vendor", "amd", "--board", "b", "--device", "d", "--rounds", "5"], "--rounds = '5'"),
-        (&["--vendor", "amd", "--board", "b", "--device", "d", "--compiler", "no/such"], "no compiler 'no/such'"),
+        (
+            &["--vendor", "amd", "--board", "b", "--device", "d", "--compiler", "no/such"],
+            "no compiler 'no/such'",
+        ),
         (&["--out"], "--out: expected a value"),
         (&["--fast"], "unknown argument '--fast'"),
     ] {
