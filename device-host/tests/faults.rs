@@ -325,7 +325,7 @@ fn sizes_that_cannot_be_are_refused() {
 #[should_panic = "leaves the arena"]
 fn a_range_outside_the_arena_panics() {
     let backend = start(faulty("none"), patient());
-    let _ = backend.hash_batch(&[0; 8], &[4..9], &mut [B256::ZERO]);
+    let _ = backend.hash_batch(&[0; 8], &[0..4, 4..9], &mut [B256::ZERO; 2]);
 }
 
 fn seeded_batch() -> Batch {
