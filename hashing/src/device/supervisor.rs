@@ -77,17 +77,22 @@ impl Shared {
             };
             failures.wrong += u32::from(matches!(error, DeviceError::Wrong { .. }));
             let backend = self.name.clone();
+            let is_off = error.is_final() || failures.wrong >= self.options.wrong_max.max(1);
+            let reason = error.to_string();
+            if is_off {
+                // Told first: who sees the device off finds the reason in the log.
+                self.tell(&DeviceEvent::Off { backend, error });
+                let mut state = self.state.lock();
+                if !matches!(*state, State::Ended) {
+                    *state = State::Off { reason };
+                }
+                return;
+            }
             let mut state = self.state.lock();
             if matches!(*state, State::Ended) {
                 return;
             }
-            if error.is_final() || failures.wrong >= self.options.wrong_max.max(1) {
-                *state = State::Off { reason: error.to_string() };
-                drop(state);
-                self.tell(&DeviceEvent::Off { backend, error });
-                return;
-            }
-            *state = State::Starting { reason: error.to_string() };
+            *state = State::Starting { reason };
             drop(state);
             let retry_in = failures.pause(&self.options, started.elapsed());
             self.tell(&DeviceEvent::Restarting { backend, error, retry_in });
