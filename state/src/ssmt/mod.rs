@@ -14,12 +14,15 @@ mod account;
 mod error;
 mod import;
 mod ownership;
+mod proof;
 mod shard;
 mod store;
 mod top;
 mod version;
+mod way;
 mod work;
 
 pub use error::{SsmtError, TrieName, VersionId};
 pub use ownership::Ownership;
+pub use proof::{AccountProof, ProofError, StorageProof};
 pub use store::{Sealed, Ssmt, SsmtConfig, SsmtMemory};

@@ -3,4 +3,5 @@
 mod model;
 mod nodes;
 mod partial;
+mod proofs;
 mod random;

@@ -43,8 +43,8 @@ impl Nodes {
         self.trie(name)?.get(path)
     }
 
-    /// The nodes on the ways to a key, hashed: those that stand for themselves.
-    fn way(&self, name: TrieName, key: B256) -> impl Iterator<Item = &Bytes> {
+    /// The nodes on the way to a key, hashed, from the root on: those that stand for themselves.
+    pub(crate) fn way(&self, name: TrieName, key: B256) -> impl Iterator<Item = &Bytes> {
         let key = Nibbles::unpack(key).to_vec();
         self.trie(name)
             .into_iter()
