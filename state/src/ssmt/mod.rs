@@ -11,10 +11,13 @@
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
 mod account;
+mod codes;
 mod error;
+mod flat;
 mod import;
 mod ownership;
 mod proof;
+mod reader;
 mod shard;
 mod store;
 mod top;
@@ -23,6 +26,8 @@ mod way;
 mod work;
 
 pub use error::{SsmtError, TrieName, VersionId};
+pub use flat::FlatCacheStats;
 pub use ownership::Ownership;
 pub use proof::{AccountProof, ProofError, StorageProof};
+pub use reader::SsmtReader;
 pub use store::{Sealed, Ssmt, SsmtConfig, SsmtMemory};

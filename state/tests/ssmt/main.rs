@@ -5,3 +5,4 @@ mod nodes;
 mod partial;
 mod proofs;
 mod random;
+mod readers;
