@@ -6,3 +6,4 @@ mod partial;
 mod proofs;
 mod random;
 mod readers;
+mod witnesses;
