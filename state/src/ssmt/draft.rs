@@ -370,6 +370,7 @@ impl Ssmt {
         let beforehand = std::mem::take(&mut inner.beforehand);
         let (top, logs, hashed) = self.work(&mut sealing, &parent, accounts, slots, beforehand)?;
         let root = top.hash();
+        self.keep_codes(changes);
         let version = versions.insert(shared.parent, Arc::new(top), Arc::clone(changes), logs);
         let nodes_hashed = hashed + inner.stats.hashed;
         Ok((Sealed { version, root, nodes_hashed }, DraftStats { told, ..inner.stats }))

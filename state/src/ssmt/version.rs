@@ -1,10 +1,12 @@
 use super::{
     draft::Shared,
     error::{SsmtError, VersionId},
+    flat::Step,
     shard::{Shard, ShardLog, finish},
     top::Top,
 };
 use crate::ChangeSet;
+use alloy_primitives::{Address, U256};
 use parking_lot::{Mutex, RwLock};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -61,9 +63,15 @@ impl Versions {
         &self.kept[&self.head]
     }
 
-    /// The draft that is being made.
-    pub(crate) fn draft(&self) -> Option<&Arc<Shared>> {
-        self.draft.as_ref()
+    /// Whether something is being made of the current version.
+    pub(crate) fn has_draft(&self) -> bool {
+        self.draft.is_some()
+    }
+
+    /// What a slot of the current version was, if a draft may have written it. To be asked after the trie was: the draft
+    /// says so before it writes.
+    pub(crate) fn before_draft(&self, address: Address, slot: U256) -> Option<U256> {
+        self.draft.as_ref().and_then(|draft| draft.before(address, slot))
     }
 
     pub(crate) fn set_draft(&mut self, draft: Arc<Shared>) {
@@ -231,15 +239,23 @@ impl Versions {
         }
     }
 
-    /// The versions from `ancestor` (exclusive) to `version`, latest first; `None` if it is no ancestor.
-    pub(crate) fn since(&self, ancestor: VersionId, version: VersionId) -> Option<Vec<Arc<Version>>> {
-        let mut line = Vec::new();
-        let mut at = version;
-        while at != ancestor {
-            let version = self.kept.get(&at)?;
-            line.push(Arc::clone(version));
-            at = version.parent?;
+    /// The blocks to undo and to make on the way from one version to another; `None` if there are more than
+    /// `steps_max`, or one of the versions is not kept.
+    pub(crate) fn steps(&self, from: VersionId, to: VersionId, steps_max: usize) -> Option<Vec<Step>> {
+        let (mut back, mut forth) = (Vec::new(), Vec::new());
+        let (mut one, mut other) = (from, to);
+        while one != other {
+            if back.len() + forth.len() == steps_max {
+                return None;
+            }
+            // Children have higher numbers than their parents.
+            let is_forward = other > one;
+            let (at, steps) = if is_forward { (&mut other, &mut forth) } else { (&mut one, &mut back) };
+            let version = self.kept.get(at)?;
+            steps.push(Step { changes: Arc::clone(&version.changes), is_forward });
+            *at = version.parent?;
         }
-        Some(line)
+        back.extend(forth.into_iter().rev());
+        Some(back)
     }
 }

@@ -2,4 +2,9 @@
 
 mod drafts;
 mod model;
+mod nodes;
+mod partial;
+mod proofs;
 mod random;
+mod readers;
+mod witnesses;

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-const SEED: u64 = 1;
+pub(crate) const SEED: u64 = 1;
 
 /// A version and the state that it must hold.
 struct Known {
@@ -43,6 +43,7 @@ fn sequence(seed: u64) {
         history: random.random_range(0..5),
         large_storage_from: *[1, 8, 50, 4096].choose(&mut random).unwrap(),
         rebalance_every: *[0, 1, 3].choose(&mut random).unwrap(),
+        ..SsmtConfig::default()
     };
     let trie = Ssmt::new(config.clone(), Arc::new(Hasher::cpu()), Arc::new(Threads(threads)));
     let first = Known { version: trie.head(), state: MemoryState::complete(), parent: None };
@@ -117,6 +118,6 @@ fn versions_have_the_roots_and_values_of_plain_maps() {
     println!("{cases} sequences from seed {seed}");
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
