@@ -130,10 +130,10 @@ fn hash_bench_reports_every_way_of_the_processor() {
     assert!(stdout.contains("over scalar") && stdout.contains("trie mix"), "{stdout}");
     let report = read(&json_file);
     let calibrations = report["calibrations"].as_array().unwrap();
-    assert!(calibrations.len() >= 2);
+    assert!(!calibrations.is_empty());
     // Two lengths, the mix, and the lengths one by one.
     let results = report["results"].as_array().unwrap();
-    assert_eq!(results.len(), 5 * calibrations.len());
+    assert_eq!(results.len(), 5 * (calibrations.len() + 1), "the twin is not calibrated");
     assert!(results.iter().all(|result| result["mhash_per_s"].as_f64().unwrap() > 0.0));
     assert_eq!(results[0]["backend"], json!("scalar"));
     assert_eq!(read(&kept)["calibrations"].as_array().unwrap().len(), calibrations.len());

@@ -88,7 +88,7 @@ mod tests {
         let crossover = |messages| Crossover { device: "gpu".into(), len: 32, messages };
         let text = |crossovers: &[Crossover]| hash_text(&["avx512"], &[], &[calibration.clone()], crossovers);
         assert!(text(&[]).contains("no devices"));
-        assert!(text(&[]).contains("avx512       1      1.50         28.00     -\n"), "{}", text(&[]));
+        assert!(text(&[]).contains("avx512        1      1.50         28.00     -\n"), "{}", text(&[]));
         let both = text(&[crossover(None), crossover(Some(700))]);
         assert!(both.contains("never\n") && both.contains("700\n") && !both.contains("no devices"), "{both}");
     }
