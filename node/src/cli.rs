@@ -1,6 +1,6 @@
 //! The command line: what may be asked, and how answers and errors leave the process.
 
-use crate::commands::{self, ReplayArgs, StressArgs, TableArgs, TopologyArgs, Verdict};
+use crate::commands::{self, HashBenchArgs, ReplayArgs, StressArgs, TableArgs, TopologyArgs, Verdict};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -24,6 +24,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    HashBench(HashBenchArgs),
     Replay(ReplayArgs),
     Stress(StressArgs),
     Table(TableArgs),
@@ -34,6 +35,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
+        Command::HashBench(args) => commands::hash_bench(&args),
         Command::Replay(args) => commands::replay(&args),
         Command::Stress(args) => commands::stress(&args),
         Command::Table(args) => commands::table(&args),

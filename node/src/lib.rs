@@ -6,6 +6,7 @@
 //! - [`baseline`] is plain revm over a `CacheDB`, the outside yardstick of time;
 //! - [`execution`] is the only caller of the engine, [`clock`] takes the time, [`contest`] interleaves both, and
 //!   [`compare`] says whether results are equal;
+//! - [`hashing`] has messages hashed by the processor and by devices in turns;
 //! - [`limits`] is what perfect scheduling would make of a block;
 //! - [`streams`] makes one sequence of consecutive blocks;
 //! - [`report`] turns it all into JSON and a table.
@@ -20,6 +21,7 @@ mod commands;
 pub mod compare;
 pub mod contest;
 pub mod execution;
+pub mod hashing;
 pub mod limits;
 pub mod recorded;
 pub mod report;

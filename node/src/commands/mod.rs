@@ -1,6 +1,7 @@
 //! One module a command, and what those that measure share.
 
 mod bench;
+mod hash_bench;
 mod measure_args;
 mod number;
 mod output;
@@ -12,6 +13,7 @@ mod table;
 mod topology;
 mod workload_blocks;
 
+pub(crate) use hash_bench::{HashBenchArgs, hash_bench};
 pub(crate) use replay::{ReplayArgs, replay};
 pub(crate) use stress::{StressArgs, stress};
 pub(crate) use table::{TableArgs, table};

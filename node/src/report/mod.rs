@@ -2,6 +2,7 @@
 
 mod entry;
 mod gains;
+mod hash;
 mod limits;
 mod stream;
 mod table;
@@ -10,6 +11,7 @@ mod total;
 
 pub use entry::{Entry, WorkloadLabel};
 pub use gains::{Gains, GainsRow, markdown};
+pub use hash::{Crossover, hash_text};
 pub use limits::{BoundsTotal, LimitsTotal};
 pub use stream::StreamEntry;
 pub use text::{Subject, text};
