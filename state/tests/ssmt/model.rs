@@ -125,9 +125,12 @@ impl World {
                 address,
                 before,
                 after: None,
-                storage_wiped: true,
+                storage_wiped: random.random(),
                 storage: vec![],
             });
+        }
+        if destroys && random.random_bool(0.1) {
+            return Some(made_anew(state, address, before?));
         }
         let storage_wiped = destroys || before.is_none();
         let after = match before {
@@ -157,6 +160,13 @@ impl World {
         let storage = storage.into_values().filter(|slot| slot.before != slot.after).collect();
         Some(AccountChange { address, before, after: Some(after), storage_wiped, storage })
     }
+}
+
+/// Destroyed, and made again as it was.
+fn made_anew(state: &MemoryState, address: Address, account: Account) -> AccountChange {
+    let slots = state.slots(address).filter(|(_, after)| !after.is_zero());
+    let storage = slots.map(|(slot, after)| SlotChange { slot, before: U256::ZERO, after }).collect();
+    AccountChange { address, before: Some(account), after: Some(account), storage_wiped: true, storage }
 }
 
 /// Threads that are started for each piece of work.

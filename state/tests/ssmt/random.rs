@@ -5,7 +5,7 @@ use crate::{
 use alloy_trie::EMPTY_ROOT_HASH;
 use citius_hashing::{CpuKind, Hasher};
 use citius_state::{
-    AccountChange, ChangeSet, MemoryState,
+    AccountChange, CallerAlone, ChangeSet, MemoryState,
     ssmt::{Ownership, Ssmt, SsmtConfig, SsmtError, VersionId},
 };
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
@@ -112,6 +112,16 @@ pub(crate) fn empty(trie: &Ssmt, of: VersionId, state: &MemoryState, history: us
     }
     trie.set_head(version).unwrap();
     version
+}
+
+#[test]
+fn history_may_be_without_bound() {
+    let config = SsmtConfig { history: usize::MAX, ..SsmtConfig::default() };
+    let trie = Ssmt::new(config, Arc::new(Hasher::cpu()), Arc::new(CallerAlone));
+    let first = trie.head();
+    let next = trie.seal(first, &Arc::default()).unwrap().version;
+    trie.set_head(next).unwrap();
+    assert_eq!(trie.root(first), Ok(EMPTY_ROOT_HASH));
 }
 
 #[test]
