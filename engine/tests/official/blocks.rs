@@ -12,6 +12,7 @@ use crate::{
     networks::Network,
     oracle::check_states,
     selection::{Selection, seed},
+    ssmt::SsmtRoots,
     suite::{self, Worker},
     tally::Tally,
     ways::{Executed, check_stream, execute},
@@ -27,8 +28,8 @@ use std::{
 };
 
 /// What computes the state roots of a chain. Each must agree with every header.
-fn roots() -> Vec<Box<dyn Roots>> {
-    vec![Box::new(NaiveRoots)]
+fn roots(seed: u64, machines: &Machines) -> Vec<Box<dyn Roots>> {
+    vec![Box::new(NaiveRoots), Box::new(SsmtRoots::new(seed, machines))]
 }
 
 /// Runs the [block tests][format] of an archive.
@@ -90,7 +91,7 @@ fn check(name: &str, test: &BlockTest, machines: &mut Machines, counts: &mut Cou
     let mut run = Run {
         test,
         network,
-        chain: begin(test).map_err(|reason| format!("genesis: {reason}"))?,
+        chain: begin(test, roots(seed(name), machines)).map_err(|reason| format!("genesis: {reason}"))?,
         executed: HashMap::new(),
         dice: ChaCha8Rng::seed_from_u64(seed(name)),
         machines,
@@ -112,12 +113,14 @@ fn check(name: &str, test: &BlockTest, machines: &mut Machines, counts: &mut Cou
         }
     }
     run.check_end()?;
+    let versions = run.chain.check(&mut run.dice).map_err(|reason| format!("at the end: {reason}"))?;
+    counts.add("versions of chains compared again at their end", versions);
     counts.add("blocks executed again, in streams of a canonical chain", run.check_streams()?);
     Ok(())
 }
 
 /// The chain of the genesis block alone.
-fn begin(test: &BlockTest) -> Result<Chain, String> {
+fn begin(test: &BlockTest, roots: Vec<Box<dyn Roots>>) -> Result<Chain, String> {
     let fields = &test.genesis_block_header;
     let link = Link {
         hash: fields.hash,
@@ -132,7 +135,7 @@ fn begin(test: &BlockTest) -> Result<Chain, String> {
             return Err(format!("RLP says {:?}, expected {link:?}", genesis.link()));
         }
     }
-    Chain::new(link, state_of(&test.pre)?, roots())
+    Chain::new(link, state_of(&test.pre)?, roots)
 }
 
 /// One test, while it runs.

@@ -3,6 +3,7 @@ use crate::{
     machines::{Machines, Rules, serial},
     refusals,
     root::{logs_hash, state_root},
+    ssmt,
 };
 use alloy_consensus::{EthereumTxEnvelope, Header, TxEip4844, transaction::SignerRecoverable};
 use alloy_eips::Decodable2718;
@@ -24,7 +25,8 @@ pub(crate) struct Case {
     pub(crate) state: MemoryState,
     /// The transaction, or why it cannot even be decoded.
     pub(crate) transaction: Result<Transaction, String>,
-    root: B256,
+    /// The state root afterwards.
+    pub(crate) root: B256,
     logs: B256,
     exception: Option<String>,
 }
@@ -73,11 +75,10 @@ impl Case {
                     return Err(format!("logs hash {logs}, expected {}", self.logs));
                 }
                 let root = state_root(&state);
-                if root == self.root {
-                    Ok(())
-                } else {
-                    Err(format!("state root {root}, expected {}", self.root))
+                if root != self.root {
+                    return Err(format!("state root {root}, expected {}", self.root));
                 }
+                ssmt::check_case(self, &outcome.changes, &state, machines)
             }
             (Ok(_), Some(expected)) => Err(format!("accepted, expected {expected}")),
             (Err(ExecutionError::Refused(refusal)), Some(expected)) => refusals::check(expected, &refusal),

@@ -1,6 +1,8 @@
 use crate::root::state_root;
 use alloy_primitives::{B256, U256};
 use citius_state::{AccountChange, ChangeSet, MemoryState, StateReader};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use std::{collections::HashMap, sync::Arc};
 
 /// A store of versions of one state that knows their roots: one version a block, side branches included.
@@ -30,6 +32,13 @@ pub(crate) trait Roots {
         changes: &ChangeSet,
         after: &MemoryState,
     ) -> Result<B256, String>;
+
+    /// Compares what it knows of a block's version with its state, long after other versions were added.
+    ///
+    /// # Errors
+    ///
+    /// The first difference, in words.
+    fn check(&mut self, block: B256, state: &MemoryState) -> Result<(), String>;
 }
 
 /// Builds every trie anew, with alloy's trie.
@@ -53,6 +62,11 @@ impl Roots for NaiveRoots {
         after: &MemoryState,
     ) -> Result<B256, String> {
         Ok(state_root(after))
+    }
+
+    /// It keeps no versions.
+    fn check(&mut self, _block: B256, _state: &MemoryState) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -123,6 +137,26 @@ impl Chain {
         let version = block.version(before.total_difficulty, state);
         self.versions.insert(block.hash, version);
         Ok(())
+    }
+
+    /// Compares all versions with what the stores of roots know of them, in an order that the dice choose. Returns how
+    /// many there are.
+    ///
+    /// # Errors
+    ///
+    /// The first difference, in words.
+    pub(crate) fn check(&mut self, dice: &mut ChaCha8Rng) -> Result<usize, String> {
+        let mut blocks: Vec<B256> = self.versions.keys().copied().collect();
+        blocks.sort_unstable();
+        blocks.shuffle(dice);
+        for block in &blocks {
+            let Version { number, state, .. } = &self.versions[block];
+            for roots in &mut self.roots {
+                let checked = roots.check(*block, state);
+                checked.map_err(|reason| format!("{}, block {number}: {reason}", roots.name()))?;
+            }
+        }
+        Ok(blocks.len())
     }
 }
 

@@ -41,6 +41,11 @@ impl Machines {
         Self { pool, engines: HashMap::new(), networks: HashMap::new() }
     }
 
+    /// The threads that all engines work on.
+    pub(crate) fn pool(&self) -> &Arc<WorkerPool> {
+        &self.pool
+    }
+
     /// Drops the engines, and with them the EVM memory that they keep for the next block.
     pub(crate) fn shrink(&mut self) {
         self.engines.clear();

@@ -30,6 +30,7 @@ mod oracle;
 mod refusals;
 mod root;
 mod selection;
+mod ssmt;
 mod state;
 mod suite;
 mod tally;

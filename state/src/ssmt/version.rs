@@ -175,7 +175,7 @@ impl Versions {
             line.push(parent);
         }
         // From the oldest on; each is dropped in favour of the next.
-        while line.len() > history + 1 {
+        while line.len() - 1 > history {
             let (Some(oldest), Some(next)) = (line.pop(), line.last().copied()) else { break };
             let is_read = |version: &Arc<Version>| Arc::strong_count(version) > 1;
             let others = self.descendants(oldest, next);

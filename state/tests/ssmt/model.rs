@@ -1,6 +1,7 @@
 //! What the sharded trie is held against: plain maps, whose root is computed anew each time by `alloy-trie`, and random
 //! change sets over them.
 
+use crate::ground;
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
 use alloy_trie::{
     TrieAccount,
@@ -11,7 +12,11 @@ use citius_state::{
 };
 use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock},
+};
 
 pub(crate) fn state_root(state: &MemoryState) -> B256 {
     state_root_unhashed(state.accounts().filter_map(|(address, account)| {
@@ -36,18 +41,59 @@ pub(crate) struct World {
     pub(crate) accounts_a_change_max: usize,
     /// How often accounts are removed or wiped, in percent.
     pub(crate) destroys_percent: u32,
+    /// Values of slots are of one byte, so that deep leaves stand in their parents whole.
+    pub(crate) has_tiny_values: bool,
+}
+
+/// Shards, and some addresses and slots of each.
+static CROWDED: LazyLock<Vec<(Vec<Address>, Vec<U256>)>> = LazyLock::new(|| {
+    let of_shard = |shard| {
+        let addresses = ground::addresses_in_shard(shard, 0).take(60).collect();
+        (addresses, ground::slots_in_shard(shard, 0).take(60).collect())
+    };
+    [0x00, 0x5a, 0xff].map(of_shard).into()
+});
+
+fn random_addresses(random: &mut ChaCha8Rng) -> Vec<Address> {
+    let mut any = |count: usize| -> Vec<Address> {
+        (0..count).map(|_| Address::from(random.random::<[u8; 20]>())).collect()
+    };
+    let kinds = [any(1), any(3), any(20), any(200), any(6), any(6)];
+    let kind = random.random_range(0..kinds.len());
+    let mut addresses = kinds[kind].clone();
+    match kind {
+        // One in ten is in another shard.
+        4 => addresses.extend(&CROWDED.choose(random).unwrap().0),
+        5 => addresses.extend(ground::deep_addresses()),
+        _ => {}
+    }
+    addresses
+}
+
+fn random_slots(random: &mut ChaCha8Rng) -> Vec<U256> {
+    let mut any = |count: usize| -> Vec<U256> {
+        (0..count).map(|_| U256::from_be_bytes(random.random::<[u8; 32]>())).collect()
+    };
+    let kinds = [any(1), any(4), any(40), any(400), any(6), any(6)];
+    let kind = random.random_range(0..kinds.len());
+    let mut slots = kinds[kind].clone();
+    match kind {
+        4 => slots.extend(&CROWDED.choose(random).unwrap().1),
+        5 => slots.extend(ground::deep_slots()),
+        _ => {}
+    }
+    slots
 }
 
 impl World {
     pub(crate) fn random(random: &mut ChaCha8Rng) -> Self {
-        let accounts = *[1_usize, 3, 20, 200].choose(random).unwrap();
-        let slots = *[1_usize, 4, 40, 400].choose(random).unwrap();
         Self {
-            addresses: (0..accounts).map(|_| Address::from(random.random::<[u8; 20]>())).collect(),
-            slots: (0..slots).map(|_| U256::from_be_bytes(random.random::<[u8; 32]>())).collect(),
+            addresses: random_addresses(random),
+            slots: random_slots(random),
             slots_a_change_max: *[1_usize, 5, 60].choose(random).unwrap(),
             accounts_a_change_max: *[1_usize, 4, 30].choose(random).unwrap(),
-            destroys_percent: *[0, 5, 30].choose(random).unwrap(),
+            destroys_percent: *[0, 5, 30, 70].choose(random).unwrap(),
+            has_tiny_values: random.random_bool(0.3),
         }
     }
 
@@ -79,9 +125,12 @@ impl World {
                 address,
                 before,
                 after: None,
-                storage_wiped: true,
+                storage_wiped: random.random(),
                 storage: vec![],
             });
+        }
+        if destroys && random.random_bool(0.1) {
+            return Some(made_anew(state, address, before?));
         }
         let storage_wiped = destroys || before.is_none();
         let after = match before {
@@ -101,6 +150,7 @@ impl World {
             let slot = *self.slots.choose(random).unwrap();
             let before = if storage_wiped { U256::ZERO } else { state.storage(address, slot).unwrap() };
             let after = match random.random_range(0..10) {
+                3.. if self.has_tiny_values => U256::from(random.random_range(1_u32..128)),
                 0..3 => U256::ZERO,
                 3..8 => U256::from(random.random_range(0_u32..500)),
                 _ => U256::from_be_bytes(random.random::<[u8; 32]>()),
@@ -110,6 +160,13 @@ impl World {
         let storage = storage.into_values().filter(|slot| slot.before != slot.after).collect();
         Some(AccountChange { address, before, after: Some(after), storage_wiped, storage })
     }
+}
+
+/// Destroyed, and made again as it was.
+fn made_anew(state: &MemoryState, address: Address, account: Account) -> AccountChange {
+    let slots = state.slots(address).filter(|(_, after)| !after.is_zero());
+    let storage = slots.map(|(slot, after)| SlotChange { slot, before: U256::ZERO, after }).collect();
+    AccountChange { address, before: Some(account), after: Some(account), storage_wiped: true, storage }
 }
 
 /// Threads that are started for each piece of work.

@@ -1,9 +1,12 @@
-use crate::model::{Threads, World, state_root, storage_root};
-use alloy_primitives::U256;
-use citius_hashing::Hasher;
+use crate::{
+    model::{Threads, World},
+    versions::{Known, Versions},
+};
+use alloy_trie::EMPTY_ROOT_HASH;
+use citius_hashing::{CpuKind, Hasher};
 use citius_state::{
-    MemoryState, StateReader,
-    ssmt::{Ownership, Ssmt, SsmtConfig, VersionId},
+    AccountChange, CallerAlone, ChangeSet, MemoryState,
+    ssmt::{Ownership, Ssmt, SsmtConfig, SsmtError, VersionId},
 };
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -11,26 +14,25 @@ use std::sync::Arc;
 
 pub(crate) const SEED: u64 = 1;
 
-/// A version and the state that it must hold.
-struct Known {
-    version: VersionId,
-    state: MemoryState,
-    parent: Option<VersionId>,
+/// By one of this processor's ways to hash.
+pub(crate) fn random_hasher(random: &mut ChaCha8Rng) -> Arc<Hasher> {
+    let kinds: Vec<CpuKind> = CpuKind::available().collect();
+    Arc::new(Hasher::with_cpu(*kinds.choose(random).unwrap()).unwrap())
 }
 
-fn check(trie: &Ssmt, known: &Known, world: &World, what: &str) {
-    let root = trie.root(known.version).unwrap();
-    assert_eq!(root, state_root(&known.state), "{what}");
-    for address in world.addresses.iter().take(8) {
-        let account = known.state.account(*address).unwrap();
-        let expected = account.map(|account| (account, storage_root(&known.state, *address)));
-        assert_eq!(trie.account(known.version, *address).unwrap(), expected, "{what}");
-        for slot in world.slots.iter().take(8) {
-            let expected =
-                if account.is_some() { known.state.storage(*address, *slot).unwrap() } else { U256::ZERO };
-            assert_eq!(trie.storage(known.version, *address, *slot).unwrap(), expected, "{what}");
-        }
+pub(crate) fn report_missing_kinds() {
+    for kind in CpuKind::ALL.into_iter().filter(|kind| !kind.is_available()) {
+        eprintln!("skipped: hashing by {kind}, which this processor cannot");
     }
+}
+
+/// Any table at all: of more workers than there are, or of fewer, and of ranges without shards.
+pub(crate) fn random_ownership(random: &mut ChaCha8Rng) -> Ownership {
+    let mut bounds: Vec<u16> =
+        (0..random.random_range(0..10)).map(|_| random.random_range(0..=256)).collect();
+    bounds.extend([0, 256]);
+    bounds.sort_unstable();
+    Ownership::from_bounds(bounds).unwrap()
 }
 
 /// Random blocks on random parents, versions given up, heads moved, shards given to others.
@@ -45,70 +47,87 @@ fn sequence(seed: u64) {
         rebalance_every: *[0, 1, 3].choose(&mut random).unwrap(),
         ..SsmtConfig::default()
     };
-    let trie = Ssmt::new(config.clone(), Arc::new(Hasher::cpu()), Arc::new(Threads(threads)));
-    let first = Known { version: trie.head(), state: MemoryState::complete(), parent: None };
-    let mut known = vec![first];
+    let moves_shards = random.random_bool(0.3);
+    let trie = Ssmt::new(config.clone(), random_hasher(&mut random), Arc::new(Threads(threads)));
+    let nothing = trie.memory();
+    let mut versions = Versions::new(&trie, config.history);
+    let mut gone = Vec::new();
     for _ in 0..random.random_range(1..12) {
+        if moves_shards {
+            let ownership = random_ownership(&mut random);
+            trie.set_ownership(ownership.clone());
+            assert_eq!(trie.ownership(), ownership);
+        }
         // Mostly the head's line grows.
-        let parent =
-            if random.random_bool(0.7) { known.len() - 1 } else { random.random_range(0..known.len()) };
-        let changes = Arc::new(world.changes(&mut random, &known[parent].state));
-        let sealed = trie.seal(known[parent].version, &changes).unwrap();
-        let mut state = known[parent].state.clone();
+        let index = match random.random_bool(0.7) {
+            true => versions.known.len() - 1,
+            false => random.random_range(0..versions.known.len()),
+        };
+        let parent = Arc::clone(&versions.known[index]);
+        let changes = Arc::new(world.changes(&mut random, &parent.state));
+        let sealed = trie.seal(parent.version, &changes).unwrap();
+        let mut state = parent.state.clone();
         state.apply(&changes);
-        assert_eq!(sealed.root, trie.root(sealed.version).unwrap());
-        known.push(Known { version: sealed.version, state, parent: Some(known[parent].version) });
+        let known = Known::new(sealed.version, Some(parent.version), state);
+        assert_eq!(sealed.root, known.root, "{what}");
+        versions.push(known);
         match random.random_range(0..6) {
             0..3 => {
-                let head = known.choose(&mut random).unwrap().version;
+                let head = versions.known.choose(&mut random).unwrap().version;
                 trie.set_head(head).unwrap();
-                known.retain(|known| trie.root(known.version).is_ok());
+                gone.extend(versions.set_head(head));
             }
-            3 => {
-                let version = known[random.random_range(0..known.len())].version;
-                let has_children = known.iter().any(|known| known.parent == Some(version));
-                let is_needed = has_children || version == trie.head() || known.len() == 1;
-                let result = trie.discard(version);
-                assert_eq!(result.is_ok(), !is_needed && known[0].version != version, "{what}: {result:?}");
-                known.retain(|known| trie.root(known.version).is_ok());
-            }
-            4 => {
-                let mut bounds: Vec<u16> = (1..threads).map(|_| random.random_range(0..=256)).collect();
-                bounds.extend([0, 256]);
-                bounds.sort_unstable();
-                trie.set_ownership(Ownership::from_bounds(bounds).unwrap());
+            3 | 4 => {
+                let version = versions.known.choose(&mut random).unwrap().version;
+                let expected = versions.discard(version);
+                let expected = expected.map_err(|reason| SsmtError::InUse { version, reason });
+                assert_eq!(trie.discard(version), expected, "{what}");
+                gone.extend(expected.ok().map(|()| version));
             }
             _ => {}
         }
-        for known in &known {
-            check(&trie, known, &world, &what);
+        versions.check(&trie, &world, &mut random, &what);
+        if let Some(gone) = gone.choose(&mut random) {
+            versions.check_gone(&trie, *gone, &what);
         }
     }
-    // When only one version is left and that is empty, nothing is left in memory.
-    let last = known.pop().unwrap();
-    let mut everything = citius_state::ChangeSet::default();
-    for (address, account) in last.state.accounts() {
-        if account.is_some() {
-            everything.accounts.push(citius_state::AccountChange {
-                address,
-                before: account,
-                after: None,
-                storage_wiped: true,
-                storage: vec![],
-            });
-        }
+    // When only empty versions are left, nothing is left in memory.
+    let last = versions.known.pop().unwrap();
+    let version = empty(&trie, last.version, &last.state, config.history);
+    let memory = trie.memory();
+    assert_eq!((memory.node_bytes, memory.log_bytes), (0, 0), "{what}: {memory:?}");
+    assert_eq!(memory.top_bytes, (config.history as u64 + 1) * nothing.top_bytes, "{what}: {memory:?}");
+    assert_eq!(trie.root(version).unwrap(), EMPTY_ROOT_HASH);
+}
+
+/// Removes all accounts of a version, and gives everything up but empty versions behind it; the last one is the head.
+pub(crate) fn empty(trie: &Ssmt, of: VersionId, state: &MemoryState, history: usize) -> VersionId {
+    let mut everything = ChangeSet::default();
+    for (address, before) in state.accounts().filter(|(_, account)| account.is_some()) {
+        let change = AccountChange { address, before, after: None, storage_wiped: true, storage: vec![] };
+        everything.accounts.push(change);
     }
-    let mut version = trie.seal(last.version, &Arc::new(everything)).unwrap().version;
-    for _ in 0..=config.history {
+    let mut version = trie.seal(of, &Arc::new(everything)).unwrap().version;
+    for _ in 0..=history {
         version = trie.seal(version, &Arc::default()).unwrap().version;
     }
     trie.set_head(version).unwrap();
-    assert_eq!(trie.memory().node_bytes, 0, "{what}: {:?}", trie.memory());
-    assert_eq!(trie.root(version).unwrap(), alloy_trie::EMPTY_ROOT_HASH);
+    version
+}
+
+#[test]
+fn history_may_be_without_bound() {
+    let config = SsmtConfig { history: usize::MAX, ..SsmtConfig::default() };
+    let trie = Ssmt::new(config, Arc::new(Hasher::cpu()), Arc::new(CallerAlone));
+    let first = trie.head();
+    let next = trie.seal(first, &Arc::default()).unwrap().version;
+    trie.set_head(next).unwrap();
+    assert_eq!(trie.root(first), Ok(EMPTY_ROOT_HASH));
 }
 
 #[test]
 fn versions_have_the_roots_and_values_of_plain_maps() {
+    report_missing_kinds();
     let seed = number("CITIUS_SEED").unwrap_or(SEED);
     let is_long = std::env::var_os("CITIUS_LONG").is_some();
     let cases = number("CITIUS_CASES").unwrap_or(if is_long { 20_000 } else { 300 });

@@ -1,7 +1,7 @@
 use crate::naive::{self, Map};
 use alloy_primitives::{B256, hex};
 use alloy_trie::{HashBuilder, Nibbles};
-use citius_hashing::Hasher;
+use citius_hashing::{CpuKind, Hasher};
 use citius_state::trie::Trie;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -112,8 +112,13 @@ fn random_writes_give_the_roots_of_the_definition() {
     } else {
         3_000
     });
-    let hasher = Hasher::cpu();
-    let batches: usize = (seed..seed + cases).map(|seed| sequence(seed, &hasher)).sum();
+    for kind in CpuKind::ALL.into_iter().filter(|kind| !kind.is_available()) {
+        eprintln!("skipped: hashing by {kind}, which this processor cannot");
+    }
+    let hashers: Vec<Hasher> =
+        CpuKind::available().map(|kind| Hasher::with_cpu(kind).expect("it is available")).collect();
+    let hasher = |seed: u64| &hashers[seed as usize % hashers.len()];
+    let batches: usize = (seed..seed + cases).map(|seed| sequence(seed, hasher(seed))).sum();
     println!("{cases} sequences from seed {seed}, {batches} batches");
 }
 
