@@ -9,7 +9,7 @@ use crate::{
     scheduler::{Optimistic, Partitioned, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
 };
 use alloy_hardforks::EthereumHardforks;
-use citius_state::StateReader;
+use citius_state::{CommitSink, StateReader};
 use parking_lot::Mutex;
 use std::{num::NonZeroUsize, sync::Arc, time::Instant};
 
@@ -78,6 +78,9 @@ pub struct ExecuteOptions {
     pub deadline: Option<Instant>,
     /// Disturbs the schedule, for tests.
     pub fuzz: Option<Arc<dyn ScheduleFuzz>>,
+    /// Is told of commits, in order, while the block executes: as soon as they happen where they happen one after another,
+    /// at the block's end where it is partitioned.
+    pub commit_sink: Option<Arc<dyn CommitSink>>,
 }
 
 impl std::fmt::Debug for ExecuteOptions {
@@ -86,6 +89,7 @@ impl std::fmt::Debug for ExecuteOptions {
             .field("strategy", &self.strategy)
             .field("threads", &self.threads)
             .field("deadline", &self.deadline)
+            .field("commit_sink", &self.commit_sink)
             .finish_non_exhaustive()
     }
 }
@@ -162,7 +166,10 @@ impl Engine {
     ) -> BlockStream<'_> {
         BlockStream {
             engine: self,
-            vm: Arc::new(EvmStream::new(Arc::clone(&self.chain), reader, !is_alone)),
+            vm: Arc::new(
+                EvmStream::new(Arc::clone(&self.chain), reader, !is_alone)
+                    .with_sink(options.commit_sink.clone()),
+            ),
             options: options.clone(),
             run: None,
             decision: None,

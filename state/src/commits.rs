@@ -4,13 +4,19 @@ use std::fmt;
 
 /// Is told what a block changes while it still executes, so that the state trie can prepare.
 ///
-/// The engine calls it in commit order, each committed entry once, from one thread at a time, and keeps the call
-/// short of everything else: an implementation should take note and return. What is told is a hint about work to
-/// come. The block's [`ChangeSet`](crate::ChangeSet) alone is the result: a block that is refused, cancelled or
-/// executed again by another strategy has told of changes that never came to be.
+/// The engine calls it as entries commit, in their order, from one thread at a time (not always the same one), and
+/// waits for it: an implementation should take note and return. A call tells what one or several entries, all of one
+/// block, leave behind; entries that are told of together come as one, with the last value of each key. What was
+/// executed in vain is never told.
+///
+/// All of a block is told before its outcome can be taken. What is told is a hint about work to come all the same: the
+/// block's [`ChangeSet`](crate::ChangeSet) alone is the result. A block that is refused or cancelled has told of
+/// changes that never came to be, and a key may come though it ends as it began, in any number of calls.
+///
+/// A panic counts as one of a worker: the execution ends with an error, and the engine stays usable.
 pub trait CommitSink: fmt::Debug + Send + Sync {
-    /// Values after one or several committed entries, in order. A key may come many times in a block.
-    fn committed(&self, changes: &[Committed]);
+    /// What was committed next, of the block with this number: accounts before slots, no key twice. A call is never empty.
+    fn committed(&self, block_number: u64, changes: &[Committed]);
 }
 
 /// One value that a committed entry wrote.
@@ -22,7 +28,8 @@ pub enum Committed {
         address: Address,
         /// The account now; `None` if it is gone.
         after: Option<Account>,
-        /// All storage that it had before this commit is gone.
+        /// All storage that it had before is gone: only slots told of from here on stand (see
+        /// [`CommitSink::committed`]: those of the same call come behind their account).
         storage_wiped: bool,
     },
     /// A storage slot changed.

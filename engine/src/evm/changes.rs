@@ -1,10 +1,11 @@
 use super::{
     stream::EvmStream,
+    untold::Untold,
     value::{AccountValue, EvmKey, EvmValue},
 };
 use crate::scheduler::{Change, LocationId};
 use alloy_primitives::{Address, B256, U256, map::HashMap};
-use citius_state::{Account, AccountChange, ChangeSet, SlotChange};
+use citius_state::{Account, AccountChange, ChangeSet, CommitSink, Committed, SlotChange};
 use revm::bytecode::Bytecode;
 
 /// What a block's commits changed so far: a change set in the making.
@@ -16,6 +17,8 @@ pub(super) struct Changes {
     slots: Vec<Slot>,
     /// New code, with its hash, of accounts by number.
     codes: HashMap<u32, (B256, Bytecode)>,
+    /// What somebody is still to be told of; `None` if nobody listens.
+    untold: Option<Box<Untold>>,
 }
 
 #[derive(Debug)]
@@ -26,6 +29,14 @@ struct Slot {
 }
 
 impl Changes {
+    pub(super) fn new(has_listener: bool) -> Self {
+        Self { untold: has_listener.then(Box::default), ..Self::default() }
+    }
+
+    pub(super) fn has_listener(&self) -> bool {
+        self.untold.is_some()
+    }
+
     /// Makes room for what a block of so many transactions is likely to change.
     pub(super) fn reserve(&mut self, transactions: usize) {
         self.accounts.reserve(2 * transactions);
@@ -42,12 +53,18 @@ impl Changes {
                 self.accounts.push(account_change(*address, before, after.as_ref(), change.resets_children));
                 self.locations.push(change.location);
                 self.note_code(number, after.as_ref());
+                if let Some(untold) = &mut self.untold {
+                    untold.note_account(number, change.resets_children);
+                }
                 number
             }
             (EvmKey::Slot(account, slot), EvmValue::Slot(before), EvmValue::Slot(after)) => {
                 let number = self.slots.len() as u32;
                 let change_ = SlotChange { slot: *slot, before: *before, after: *after };
                 self.slots.push(Slot { account: *account, location: change.location, change: change_ });
+                if let Some(untold) = &mut self.untold {
+                    untold.note_slot(number);
+                }
                 number
             }
             (key, before, after) => panic!("{key:?} went from {before:?} to {after:?}"),
@@ -62,8 +79,16 @@ impl Changes {
                 change.after = after.as_ref().map(|value| value.account);
                 change.storage_wiped |= resets_storage;
                 self.note_code(number, after.as_ref());
+                if let Some(untold) = &mut self.untold {
+                    untold.note_account(number, resets_storage);
+                }
             }
-            EvmValue::Slot(after) => self.slots[number as usize].change.after = *after,
+            EvmValue::Slot(after) => {
+                self.slots[number as usize].change.after = *after;
+                if let Some(untold) = &mut self.untold {
+                    untold.note_slot(number);
+                }
+            }
         }
     }
 
@@ -73,10 +98,54 @@ impl Changes {
         }
     }
 
+    /// Values that are noted and not told.
+    pub(super) fn untold(&self) -> usize {
+        self.untold.as_ref().map_or(0, |untold| untold.len())
+    }
+
+    /// Tells what was noted since it was told last.
+    ///
+    /// Of several changes of a key the last one is told, so what is told is a state that was committed. A slot is told
+    /// as it stands behind all resets: so wipes may be told first, whatever the order was.
+    pub(super) fn tell(
+        &mut self,
+        sink: &dyn CommitSink,
+        block_number: u64,
+        lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
+    ) {
+        let Self { accounts, slots, untold: Some(untold), .. } = self else { return };
+        let account = |number: u32, storage_wiped| {
+            let AccountChange { address, after, .. } = &accounts[number as usize];
+            Committed::Account { address: *address, after: *after, storage_wiped }
+        };
+        // Slots of one account mostly come together.
+        let mut last = None;
+        let slot = |number: u32, may_be_wiped: bool| {
+            let Slot { account, location, change } = &slots[number as usize];
+            let address = match last {
+                Some((location, address)) if location == *account => address,
+                _ => match lookup(*account).0 {
+                    EvmKey::Account(address) => address,
+                    key => panic!("the parent of a slot is an account, not {key:?}"),
+                },
+            };
+            last = Some((*account, address));
+            let after = match may_be_wiped.then(|| lookup(*location).1) {
+                Some(EvmValue::Slot(after)) => after,
+                _ => change.after,
+            };
+            Committed::Slot { address, slot: change.slot, after }
+        };
+        untold.tell(account, slot, |told| sink.committed(block_number, told));
+    }
+
     /// Adds what was noted apart, of other accounts and slots.
     pub(super) fn append(&mut self, other: Self) {
-        let Self { mut accounts, mut locations, mut slots, codes } = other;
+        let Self { mut accounts, mut locations, mut slots, codes, untold } = other;
         let first = self.accounts.len() as u32;
+        if let (Some(untold), Some(other)) = (&mut self.untold, untold) {
+            untold.append(&other, first, self.slots.len() as u32);
+        }
         self.accounts.append(&mut accounts);
         self.locations.append(&mut locations);
         self.slots.append(&mut slots);

@@ -31,6 +31,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// An empty one, which keeps for a listener what it is to be told, if there is one.
+    pub(crate) fn new(has_listener: bool) -> Self {
+        Self { changes: Changes::new(has_listener), ..Self::default() }
+    }
+
     /// Takes the output of a step.
     pub(crate) fn commit(
         &mut self,
@@ -155,7 +160,8 @@ impl Ledger {
         prepared: &PreparedBlock,
         lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue),
     ) -> BlockOutcome {
-        let ledger = std::mem::take(self);
+        let next = Self::new(self.changes.has_listener());
+        let ledger = std::mem::replace(self, next);
         let gas_used = if prepared.env.cfg_env.enable_amsterdam_eip8037 {
             ledger.regular_gas.max(ledger.state_gas)
         } else {

@@ -315,7 +315,7 @@ impl Vm for EvmStream {
     }
 
     fn ledger(&self) -> Ledger {
-        Ledger::default()
+        Ledger::new(self.sink().is_some())
     }
 
     fn admit(&self, ledger: &Ledger, entry: EntryIndex) -> Result<(), BlockError> {
@@ -403,6 +403,16 @@ impl Vm for EvmStream {
 
     fn add_notes(&self, ledger: &mut Ledger, notes: Ledger) {
         ledger.changes.append(notes.changes);
+    }
+
+    fn untold(&self, ledger: &Ledger) -> usize {
+        ledger.changes.untold()
+    }
+
+    fn tell(&self, ledger: &mut Ledger, segment: u32, lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue)) {
+        if let Some(sink) = self.sink() {
+            ledger.changes.tell(&**sink, self.block(segment).block.header.number, lookup);
+        }
     }
 
     fn seal(&self, ledger: &mut Ledger, segment: u32, lookup: &dyn Fn(LocationId) -> (EvmKey, EvmValue)) {

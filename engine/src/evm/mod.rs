@@ -16,6 +16,7 @@ mod precompiles;
 mod steps;
 mod stream;
 mod transfer;
+mod untold;
 mod value;
 mod writes;
 

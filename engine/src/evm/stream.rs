@@ -10,7 +10,7 @@ use crate::{
     scheduler::{AppendVec, EntryIndex, Interrupt},
 };
 use alloy_primitives::B256;
-use citius_state::{ReadError, StateReader};
+use citius_state::{CommitSink, ReadError, StateReader};
 use crossbeam::queue::SegQueue;
 use parking_lot::Mutex;
 use revm::bytecode::Bytecode;
@@ -34,6 +34,8 @@ pub(crate) struct EvmStream {
     codes: Asked<B256, Bytecode>,
     /// What the blocks so far tell, if anything is to be learnt.
     hints: Option<Mutex<Hints>>,
+    /// Who is told of commits.
+    sink: Option<Arc<dyn CommitSink>>,
 }
 
 /// The steps of one entry.
@@ -75,7 +77,17 @@ impl EvmStream {
             block_hashes: Asked::default(),
             codes: Asked::default(),
             hints: learns.then(Mutex::default),
+            sink: None,
         }
+    }
+
+    /// Tells somebody of commits.
+    pub(crate) fn with_sink(self, sink: Option<Arc<dyn CommitSink>>) -> Self {
+        Self { sink, ..self }
+    }
+
+    pub(crate) fn sink(&self) -> Option<&Arc<dyn CommitSink>> {
+        self.sink.as_ref()
     }
 
     /// Appends a block; returns its segment. Consecutive light transactions share an entry as the batching says.

@@ -53,6 +53,9 @@ pub(super) struct SerialStream<V: Vm> {
     stamp: u32,
 }
 
+/// Values that are worth telling before the segment ends: of a call for every payment little more would be told.
+const TOLD_AT_ONCE_MIN: usize = 16;
+
 type Locals<V> = Mutex<Vec<<V as Vm>::Local<SerialView<V>>>>;
 
 type Tables<V> = (HashTable<u32>, Vec<Location<V>>);
@@ -231,6 +234,7 @@ impl<V: Vm> SerialRun<V> {
                 previous = now;
             }
         }
+        tell_rest(&*self.vm, local, ledger, segment);
         let execute = began.elapsed();
         let stream = V::view(local).stream();
         let locations = (stream.locations.len() - locations_before) as u64;
@@ -275,7 +279,24 @@ pub(super) fn run_entry<V: Vm>(
     V::view(local).apply_writes(segment, ledger).map_err(|interrupt| match interrupt {
         Interrupt::Read(error) => refused(vm.refuse_read(index, error)),
         interrupt => V::view(local).stream().stop_of(&interrupt),
-    })
+    })?;
+    if vm.untold(ledger) >= TOLD_AT_ONCE_MIN {
+        tell_rest(vm, local, ledger, segment);
+    }
+    Ok(())
+}
+
+/// Tells what is not told yet.
+pub(super) fn tell_rest<V: Vm>(
+    vm: &V,
+    local: &mut V::Local<SerialView<V>>,
+    ledger: &mut V::Ledger,
+    segment: u32,
+) {
+    if vm.untold(ledger) > 0 {
+        let stream = &*V::view(local).stream();
+        vm.tell(ledger, segment, &|id| stream.settled(id));
+    }
 }
 
 impl<V: Vm> SerialStream<V> {

@@ -221,7 +221,22 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     /// Asked only where entries are planned.
     fn add_notes(&self, _ledger: &mut Self::Ledger, _notes: Self::Ledger) {}
 
-    /// Ends a segment whose entries are all committed, and whose changes are noted. `lookup` gives key and committed
+    /// How many values were noted that are not told yet: none if nobody wants to be told. Looked at behind every commit.
+    fn untold(&self, _ledger: &Self::Ledger) -> usize {
+        0
+    }
+
+    /// Tells whoever wants to know what was noted since it was told last, all of one segment. Called as commits are, when
+    /// all writes of an entry are made; `lookup` is that of [`Vm::seal`].
+    fn tell(
+        &self,
+        _ledger: &mut Self::Ledger,
+        _segment: u32,
+        _lookup: &dyn Fn(LocationId) -> (Self::Key, Self::Value),
+    ) {
+    }
+
+    /// Ends a segment whose entries are all committed, and whose changes are noted and told. `lookup` gives key and committed
     /// value of any location that was read or written: of a child it may be another than was noted last, if its parent
     /// was reset since.
     fn seal(

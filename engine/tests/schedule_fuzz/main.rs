@@ -1,11 +1,14 @@
 //! Schedule fuzzing of the EVM: delays, forced aborts and forced replays over small blocks full of conflicts.
 
 mod blocks;
+mod commits;
 mod contracts;
 #[path = "../common/fuzz.rs"]
 mod fuzz;
 #[path = "../common/oracle.rs"]
 mod oracle;
+#[path = "../common/told.rs"]
+mod told;
 
 use alloy_primitives::{Address, B256, U256};
 use blocks::{Case, case};

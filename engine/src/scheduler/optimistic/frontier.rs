@@ -36,6 +36,12 @@ impl<V: Vm> Core<V> {
             let mut commits = self.commits.lock();
             let before = self.frontier();
             let flow = self.commit_ready(&mut commits);
+            // Not of an entry that was refused with some of its writes made.
+            if !self.is_stopped()
+                && let Some(last) = self.frontier().checked_sub(1)
+            {
+                self.tell_commits(&mut commits.ledger, self.vm.segment_of(EntryIndex(last)));
+            }
             let now = Instant::now();
             let sealing = std::mem::take(&mut commits.sealing);
             commits.metrics.commit += (now - std::mem::replace(clock, now)).saturating_sub(sealing);
@@ -150,6 +156,7 @@ impl<V: Vm> Core<V> {
         self.memory.release(std::mem::take(&mut record.charged_bytes));
         let (_, end) = self.vm.entries_of(segment);
         if index.0 + 1 == end.0 {
+            self.tell_commits(&mut commits.ledger, segment);
             self.seal(commits, segment, &|id| self.memory.committed(id));
         }
         self.caution.note_commit();
@@ -158,6 +165,14 @@ impl<V: Vm> Core<V> {
             self.driver.wake();
         }
         Ok(())
+    }
+
+    /// Tells what this round committed. Under the lock of the commits, which is what keeps a hand-over from telling at the
+    /// same time; nobody but that and a submission waits for it.
+    fn tell_commits(&self, ledger: &mut V::Ledger, segment: u32) {
+        if self.vm.untold(ledger) > 0 {
+            self.vm.tell(ledger, segment, &|id| self.memory.committed(id));
+        }
     }
 
     /// Adds what was counted outside the commits since the last segment was sealed.

@@ -3,7 +3,7 @@
 use super::{Core, Kept};
 use crate::scheduler::{
     ids::EntryIndex,
-    serial::{SerialStream, SerialView, run_entry},
+    serial::{SerialStream, SerialView, run_entry, tell_rest},
     strategy::{SegmentMetrics, Stop, panic_message},
     vm::Vm,
 };
@@ -100,6 +100,8 @@ impl<V: Vm> Core<V> {
         commits.metrics.executions += executions;
         commits.metrics.execute += began.elapsed();
         done?;
+        // Nobody else waits for the lock: whoever commits is here.
+        tell_rest(&*self.vm, local, ledger, segment);
         let stream = &*V::view(local).stream();
         self.memory.count_locations(stream.len() - std::mem::replace(locations_before, stream.len()));
         std::mem::swap(&mut commits.ledger, ledger);

@@ -228,7 +228,12 @@ impl<V: Vm> PartitionedRun<V> {
         for notes in core.take_notes() {
             core.vm.add_notes(&mut state.ledger, notes);
         }
-        core.vm.seal(&mut state.ledger, segment, &|id| core.shards.settled(id));
+        let settled = |id| core.shards.settled(id);
+        // Not before: parts are made in no order, and may have to be undone.
+        if core.vm.untold(&state.ledger) > 0 {
+            core.vm.tell(&mut state.ledger, segment, &settled);
+        }
+        core.vm.seal(&mut state.ledger, segment, &settled);
         let sealed_at = Instant::now();
         let submitted = state.submitted_at.get(segment as usize).map_or(began, |at| began.max(*at));
         let transactions = (first.0..end.0).map(|entry| core.vm.transaction_count(EntryIndex(entry)));
