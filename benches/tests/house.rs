@@ -45,6 +45,8 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("engine/src/evm/machine.rs", "a worker's machine moves between threads"),
     ("engine/src/scheduler/append_vec.rs", "the processor fetches what is written next"),
     ("engine/src/scheduler/once.rs", "a value that is set once, without waiting"),
+    ("kernels/src/avx2.rs", "instructions that not every processor has, unaligned loads"),
+    ("kernels/src/avx512.rs", "instructions that not every processor has, unaligned and masked loads"),
     ("node/src/clock.rs", "the processor time of the process"),
     ("node/src/main.rs", "an option of the allocator"),
     ("topology/src/sys.rs", "system calls that no crate in use covers"),

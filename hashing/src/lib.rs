@@ -1,18 +1,12 @@
 //! Batched Keccak-256: many independent messages in, digests out, in order.
+//!
+//! [`Hasher`] groups messages so that the lanes of [`citius_kernels`] stay full. [`Backend`] is what a device is.
 
 mod backend;
+mod cpu;
+mod group;
+mod hasher;
 
 pub use backend::{Backend, BackendError};
-
-/// stub
-#[derive(Debug)]
-pub struct Hasher;
-impl Hasher {
-    /// stub
-    pub fn cpu() -> Self { Self }
-    /// stub
-    pub fn hash_each(&self, m: &[&[u8]], d: &mut [alloy_primitives::B256]) { for (m, d) in m.iter().zip(d) { *d = alloy_primitives::keccak256(m); } }
-}
-
-/// Keccak
-pub fn keccak256(m: &[u8]) -> alloy_primitives::B256 { alloy_primitives::keccak256(m) }
+pub use cpu::{CpuKind, UnknownCpuKind, UnsupportedCpuKind, keccak256};
+pub use hasher::{Hasher, hash_batch};
