@@ -363,6 +363,7 @@ impl<'e> BlockStream<'e> {
                 repeated: metrics.repeated,
                 commit: metrics.commit,
                 idle: metrics.idle,
+                lent: metrics.lent,
                 sealed_at: metrics.sealed_at,
             },
         }

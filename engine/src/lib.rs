@@ -81,5 +81,5 @@ pub use engine::{BlockStream, Engine, EngineConfig, ExecuteOptions};
 pub use error::{BlockError, CancelReason, ExecutionError};
 pub use outcome::{BlockMetrics, BlockOutcome, PhaseTimes, TransactionOutcome};
 pub use policy::{StrategyChoice, UnknownStrategy};
-pub use pool::{PoolError, WorkerPool};
+pub use pool::{IdleLease, PoolError, WorkerPool};
 pub use trace::{BlockTrace, EntryTrace};

@@ -105,6 +105,9 @@ pub struct PhaseTimes {
     pub commit: Duration,
     /// Thread time spent idle.
     pub idle: Duration,
+    /// Thread time that those who would have waited gave to lent work ([`WorkerPool::lend`](crate::WorkerPool::lend)), as
+    /// far as that was inside the block's execution.
+    pub lent: Duration,
     /// When the outcome was sealed.
     pub sealed_at: Option<Instant>,
 }

@@ -36,4 +36,4 @@ pub use memory::MemoryState;
 pub use reader::{ReadError, StateKey, StateReader};
 pub use revm_reader::RevmReader;
 pub use ticket::{Ticket, TicketIssuer};
-pub use workers::{CallerAlone, SharedWork, Workers};
+pub use workers::{CallerAlone, IdleWork, SharedWork, Workers};

@@ -76,6 +76,12 @@ impl Idle {
         }
     }
 
+    /// How many sleep, or are about to.
+    #[cfg(test)]
+    pub(crate) fn sleeper_count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
     /// Wakes one sleeper, if there is one.
     pub(crate) fn wake_one(&self) {
         if self.count.load(Ordering::SeqCst) > 0

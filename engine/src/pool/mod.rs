@@ -2,12 +2,22 @@
 //!
 //! No thread is created per block. The thread that asks for a result works too: a plan for `n` workers makes
 //! `n - 1` threads, and the caller is the first worker.
+//!
+//! Executions come first. Workers can also be shared by whoever has work for many threads at once
+//! ([`Workers::run`](citius_state::Workers::run)), and be lent what can be done in short pieces ([`WorkerPool::lend`]).
 
 mod idle;
+mod lent;
+mod shared_run;
+#[cfg(all(test, not(feature = "loom")))]
+mod tests;
 
+use citius_state::IdleWork;
 use citius_topology::{PlacementReport, Plan, WorkerSlot};
 use crossbeam::{sync::WaitGroup, utils::Backoff};
 pub(crate) use idle::{Idle, Seat, Waker};
+pub use lent::IdleLease;
+use lent::LentWork;
 use parking_lot::Mutex;
 use std::{
     num::NonZeroUsize,
@@ -16,15 +26,16 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 /// Something that pool workers can help with.
 pub(crate) trait Job: Send + Sync {
-    /// Works as long as there is something to do. Returns whether anything was done.
-    fn help(&self) -> bool;
+    /// Works as worker `worker` as long as there is something to do. Returns whether anything was done.
+    fn help(&self, worker: usize) -> bool;
 
-    /// Whether there is something to do.
-    fn has_work(&self) -> bool;
+    /// Whether there is something to do for a worker.
+    fn has_work(&self, worker: usize) -> bool;
 }
 
 /// Why a pool could not be made.
@@ -52,7 +63,12 @@ pub struct WorkerPool {
 
 struct Shared {
     jobs: Mutex<Vec<Arc<dyn Job>>>,
+    /// Of jobs: where there is none, a look costs one load.
+    job_count: AtomicUsize,
     idle: Idle,
+    lent: LentWork,
+    /// Every worker can have a core to itself, so that a short wait may spin.
+    may_spin: bool,
     /// Runs that are being prepared, whose work woken workers wait for.
     announced: AtomicUsize,
     closing: AtomicBool,
@@ -64,6 +80,10 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Shared").field("jobs", &self.jobs.lock().len()).finish_non_exhaustive()
     }
 }
+
+/// How long a worker that has just worked looks for more before it sleeps: about as long as it would take to wake up. What
+/// follows a block at once, its state root or the next block, finds it awake.
+const SPIN_MAX: Duration = Duration::from_micros(40);
 
 /// Cores that this process may use. Asked for once: the system opens several files to answer.
 pub(crate) fn cores() -> usize {
@@ -101,7 +121,10 @@ impl WorkerPool {
         let size = NonZeroUsize::new(slots.len()).unwrap_or(NonZeroUsize::MIN);
         let shared = Arc::new(Shared {
             jobs: Mutex::new(Vec::new()),
+            job_count: AtomicUsize::new(0),
             idle: Idle::default(),
+            lent: LentWork::default(),
+            may_spin: size.get() <= cores(),
             announced: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             placements: Mutex::new(Vec::new()),
@@ -156,15 +179,33 @@ impl WorkerPool {
         Announcement { shared: &self.shared }
     }
 
+    /// Lends work to the workers, until the lease is dropped: those that no job gives anything to do, and those, with the
+    /// caller, that would wait inside a block's execution, do it in pieces. Jobs are looked at between any two of them. A
+    /// worker that sleeps comes only if it is woken with [`IdleLease::wake`], also for what is there already. A panic of
+    /// the work ends its lease, and is kept there.
+    pub fn lend(&self, work: Arc<dyn IdleWork>) -> IdleLease {
+        IdleLease::new(&self.shared, work)
+    }
+
+    /// Does one short piece of lent work in place of waiting, if there is any.
+    pub(crate) fn help_lent(&self, worker: usize) -> bool {
+        self.shared.lent.help(worker)
+    }
+
     /// Offers a job to the workers.
     pub(crate) fn offer(&self, job: Arc<dyn Job>) {
-        self.shared.jobs.lock().push(job);
+        let mut jobs = self.shared.jobs.lock();
+        jobs.push(job);
+        self.shared.job_count.store(jobs.len(), Ordering::SeqCst);
     }
 
     /// Takes a job back, and waits until no worker is in it any more.
     pub(crate) fn retire<J: Job + 'static>(&self, job: &Arc<J>) {
         let address = Arc::as_ptr(job).cast::<()>();
-        self.shared.jobs.lock().retain(|other| Arc::as_ptr(other).cast::<()>() != address);
+        let mut jobs = self.shared.jobs.lock();
+        jobs.retain(|other| Arc::as_ptr(other).cast::<()>() != address);
+        self.shared.job_count.store(jobs.len(), Ordering::SeqCst);
+        drop(jobs);
         let backoff = Backoff::new();
         while Arc::strong_count(job) > 1 {
             backoff.snooze();
@@ -212,30 +253,60 @@ impl Shared {
     fn run(&self, worker: usize) {
         let seat = Seat::new(worker);
         let mut next = 0;
+        let mut worked_at: Option<Instant> = None;
+        let mut backoff = Backoff::new();
         while !self.closing.load(Ordering::SeqCst) {
-            let count = self.jobs.lock().len();
-            let mut worked = false;
-            for _ in 0..count {
-                let job = {
-                    let jobs = self.jobs.lock();
-                    if jobs.is_empty() {
-                        break;
-                    }
-                    next = (next + 1) % jobs.len();
-                    Arc::clone(&jobs[next])
-                };
-                worked |= job.help();
+            if self.help_jobs(worker, &mut next) {
+                worked_at = self.may_spin.then(Instant::now);
+                backoff = Backoff::new();
+                continue;
             }
-            if !worked {
-                self.idle.sleep_unless(&seat, || {
-                    self.closing.load(Ordering::SeqCst) || self.jobs.lock().iter().any(|job| job.has_work())
-                });
-                // Whoever was woken for an announcement waits here; it takes some ten microseconds.
-                let backoff = Backoff::new();
-                while self.announced.load(Ordering::SeqCst) > 0 && !self.closing.load(Ordering::SeqCst) {
-                    backoff.snooze();
-                }
+            let wakes = self.lent.wakes();
+            if self.help_lent(worker) {
+                continue;
+            }
+            if worked_at.is_some_and(|at| at.elapsed() < SPIN_MAX) {
+                backoff.snooze();
+                continue;
+            }
+            worked_at = None;
+            self.idle.sleep_unless(&seat, || {
+                self.closing.load(Ordering::SeqCst)
+                    || self.announced.load(Ordering::SeqCst) > 0
+                    || self.lent.wakes() != wakes
+                    || self.jobs.lock().iter().any(|job| job.has_work(worker))
+            });
+            // Whoever was woken for an announcement waits here; it takes some ten microseconds.
+            let backoff = Backoff::new();
+            while self.announced.load(Ordering::SeqCst) > 0 && !self.closing.load(Ordering::SeqCst) {
+                backoff.snooze();
             }
         }
+    }
+
+    /// Helps with each job once, in turn. Returns whether anything was done.
+    fn help_jobs(&self, worker: usize, next: &mut usize) -> bool {
+        let mut worked = false;
+        for _ in 0..self.job_count.load(Ordering::SeqCst) {
+            let job = {
+                let jobs = self.jobs.lock();
+                if jobs.is_empty() {
+                    break;
+                }
+                *next = (*next + 1) % jobs.len();
+                Arc::clone(&jobs[*next])
+            };
+            worked |= job.help(worker);
+        }
+        worked
+    }
+
+    /// Does one short piece of lent work, and wakes another worker if there is more.
+    fn help_lent(&self, worker: usize) -> bool {
+        let worked = self.lent.help(worker);
+        if worked && self.lent.has_work() {
+            self.idle.wake_one();
+        }
+        worked
     }
 }

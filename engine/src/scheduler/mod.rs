@@ -40,6 +40,7 @@ pub use optimistic::Optimistic;
 pub use partitioned::Partitioned;
 pub use plan::Plan;
 pub use serial::Serial;
+pub(crate) use strategy::panic_message;
 pub use strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy};
 pub use trace::{Needs, Tracer};
 pub use vm::{Change, Interrupt, Scanned, View, Vm};

@@ -1,6 +1,6 @@
 use super::{
     ids::{EntryIndex, LocationId, ReadId},
-    strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, panic_message},
+    strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, is_time_to_tell, panic_message},
     vm::{Change, Interrupt, Scanned, View, Vm, Writes},
 };
 use crate::cancel::DEADLINE_INTERVAL;
@@ -52,9 +52,6 @@ pub(super) struct SerialStream<V: Vm> {
     /// Counts steps: what was written or reset in which.
     stamp: u32,
 }
-
-/// Values that are worth telling before the segment ends: of a call for every payment little more would be told.
-const TOLD_AT_ONCE_MIN: usize = 16;
 
 type Locals<V> = Mutex<Vec<<V as Vm>::Local<SerialView<V>>>>;
 
@@ -280,7 +277,7 @@ pub(super) fn run_entry<V: Vm>(
         Interrupt::Read(error) => refused(vm.refuse_read(index, error)),
         interrupt => V::view(local).stream().stop_of(&interrupt),
     })?;
-    if vm.untold(ledger) >= TOLD_AT_ONCE_MIN {
+    if is_time_to_tell(index, vm.untold(ledger)) {
         tell_rest(vm, local, ledger, segment);
     }
     Ok(())

@@ -1,4 +1,4 @@
-use super::{fuzz::ScheduleFuzz, vm::Vm};
+use super::{fuzz::ScheduleFuzz, ids::EntryIndex, vm::Vm};
 use crate::{
     CancelReason,
     cancel::Limits,
@@ -160,10 +160,22 @@ pub struct SegmentMetrics {
     pub commit: Duration,
     /// Thread time spent asleep while the segment was the frontier's.
     pub idle: Duration,
+    /// Thread time that those who would have waited gave to lent work ([`WorkerPool::lend`]).
+    pub lent: Duration,
     /// Transactions of the stream that were committed when the run gave up running ahead, if it did in this segment.
     pub gave_up_after: Option<u32>,
     /// When the segment was sealed.
     pub sealed_at: Option<Instant>,
+}
+
+/// Entries that are told of together: of a call for every one of them hardly more would be told.
+const TOLD_TOGETHER: u32 = 8;
+/// Of more values than these somebody is told at once.
+const TOLD_LATER_MAX: usize = 64;
+
+/// Whether somebody should be told of commits right behind this entry, though more are about to come.
+pub(super) fn is_time_to_tell(entry: EntryIndex, untold: usize) -> bool {
+    untold > 0 && (entry.0 % TOLD_TOGETHER == TOLD_TOGETHER - 1 || untold > TOLD_LATER_MAX)
 }
 
 /// The message of a caught panic.

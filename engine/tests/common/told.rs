@@ -103,7 +103,8 @@ impl Told {
     }
 
     fn check(&self, before: &dyn StateReader, changes: &ChangeSet) -> Result<(), String> {
-        let by_address: HashMap<_, _> = changes.accounts.iter().map(|change| (change.address, change)).collect();
+        let by_address: HashMap<_, _> =
+            changes.accounts.iter().map(|change| (change.address, change)).collect();
         for change in &changes.accounts {
             self.check_account(change)?;
         }

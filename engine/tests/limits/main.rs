@@ -8,7 +8,9 @@ mod case;
 #[path = "../native_cases/code.rs"]
 #[expect(dead_code, reason = "another suite uses more of it")]
 mod code;
+mod commits;
 mod guesses;
+mod lent;
 mod memory;
 #[path = "../common/oracle.rs"]
 mod oracle;
@@ -21,4 +23,7 @@ mod sharing;
 mod strategies;
 mod support;
 mod tickets;
+#[path = "../common/told.rs"]
+#[expect(dead_code, reason = "another suite uses more of it")]
+mod told;
 mod witnesses;

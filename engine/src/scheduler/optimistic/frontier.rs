@@ -5,7 +5,7 @@ use super::{
 use crate::scheduler::{
     entry::{Record, State},
     ids::{EntryIndex, LocationId},
-    strategy::{SegmentMetrics, Stop},
+    strategy::{SegmentMetrics, Stop, is_time_to_tell},
     vm::{Interrupt, Vm},
 };
 use std::{
@@ -155,8 +155,11 @@ impl<V: Vm> Core<V> {
         record.scans.clear();
         self.memory.release(std::mem::take(&mut record.charged_bytes));
         let (_, end) = self.vm.entries_of(segment);
-        if index.0 + 1 == end.0 {
+        // Others may go on giving this thread something to commit for as long as the block lasts.
+        if index.0 + 1 == end.0 || is_time_to_tell(index, self.vm.untold(&commits.ledger)) {
             self.tell_commits(&mut commits.ledger, segment);
+        }
+        if index.0 + 1 == end.0 {
             self.seal(commits, segment, &|id| self.memory.committed(id));
         }
         self.caution.note_commit();
@@ -177,10 +180,11 @@ impl<V: Vm> Core<V> {
 
     /// Adds what was counted outside the commits since the last segment was sealed.
     pub(super) fn with_counters(&self, metrics: SegmentMetrics) -> SegmentMetrics {
-        let Counters { validations, max_in_flight, idle_ns } = &self.counters;
+        let Counters { validations, max_in_flight, idle_ns, lent_ns } = &self.counters;
         SegmentMetrics {
             validations: metrics.validations + validations.swap(0, Ordering::Relaxed),
             idle: Duration::from_nanos(idle_ns.swap(0, Ordering::Relaxed)),
+            lent: Duration::from_nanos(lent_ns.swap(0, Ordering::Relaxed)),
             max_in_flight: max_in_flight.swap(0, Ordering::Relaxed).into(),
             ..metrics
         }

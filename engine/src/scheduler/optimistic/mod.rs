@@ -150,7 +150,7 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
         *core.driver.waker.lock() = Some(seat.waker());
         let mut local = self.check_out();
         loop {
-            core.work(&mut local, until);
+            core.work(&mut local, 0, until);
             if core.caution.has_given_up() {
                 core.go_on_in_order(&mut self.rest.lock(), &self.kept, until);
             }
@@ -158,6 +158,9 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
                 break;
             }
             let asleep = Instant::now();
+            if core.help_lent(0, asleep).is_some() {
+                continue;
+            }
             core.driver.sleep_unless(&seat, || {
                 until()
                     || core.is_stopped()
@@ -209,8 +212,8 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
 }
 
 impl<V: Vm> Job for OptimisticRun<V> {
-    fn help(&self) -> bool {
-        if !self.has_work() {
+    fn help(&self, worker: usize) -> bool {
+        if !self.has_work(worker) {
             return false;
         }
         let helpers = &self.core.helpers;
@@ -219,13 +222,13 @@ impl<V: Vm> Job for OptimisticRun<V> {
             return false;
         }
         let mut local = self.check_out();
-        let worked = self.core.work(&mut local, &|| false);
+        let worked = self.core.work(&mut local, worker, &|| false);
         self.check_in(local);
         helpers.fetch_sub(1, Ordering::SeqCst);
         worked
     }
 
-    fn has_work(&self) -> bool {
+    fn has_work(&self, _worker: usize) -> bool {
         !self.core.is_stopped() && self.core.can_take_help() && self.core.has_work()
     }
 }

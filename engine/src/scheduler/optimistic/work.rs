@@ -61,6 +61,7 @@ pub(super) struct Counters {
     pub(super) validations: AtomicU64,
     pub(super) max_in_flight: AtomicU32,
     pub(super) idle_ns: AtomicU64,
+    pub(super) lent_ns: AtomicU64,
 }
 
 impl<V: Vm> Core<V> {
@@ -104,6 +105,17 @@ impl<V: Vm> Core<V> {
         self.counters.idle_ns.fetch_add(ns, Ordering::Relaxed);
     }
 
+    /// Does a short piece of lent work in place of waiting since `from`. Gives the time after it, if there was one.
+    pub(super) fn help_lent(&self, worker: usize, from: Instant) -> Option<Instant> {
+        if !self.settings.pool.help_lent(worker) {
+            return None;
+        }
+        let now = Instant::now();
+        let ns = u64::try_from((now - from).as_nanos()).unwrap_or(u64::MAX);
+        self.counters.lent_ns.fetch_add(ns, Ordering::Relaxed);
+        Some(now)
+    }
+
     pub(super) fn stop(&self, stop: Stop<V>) {
         let mut first = self.stop.lock();
         if first.is_none() {
@@ -128,10 +140,15 @@ impl<V: Vm> Core<V> {
         self.helpers.load(Ordering::SeqCst) + 1 < self.settings.threads
     }
 
-    /// Executes and commits as long as there is something to do. Returns whether there was.
-    pub(super) fn work(&self, local: &mut V::Local<SpeculativeView<V>>, until: &dyn Fn() -> bool) -> bool {
+    /// Executes and commits as worker `worker` as long as there is something to do. Returns whether there was.
+    pub(super) fn work(
+        &self,
+        local: &mut V::Local<SpeculativeView<V>>,
+        worker: usize,
+        until: &dyn Fn() -> bool,
+    ) -> bool {
         let mut has_turn = false;
-        let worked = self.work_in_turn(local, until, &mut has_turn);
+        let worked = self.work_in_turn(local, worker, until, &mut has_turn);
         if has_turn {
             self.caution.end_turn();
         }
@@ -145,6 +162,7 @@ impl<V: Vm> Core<V> {
     fn work_in_turn(
         &self,
         local: &mut V::Local<SpeculativeView<V>>,
+        worker: usize,
         until: &dyn Fn() -> bool,
         has_turn: &mut bool,
     ) -> bool {
@@ -189,8 +207,12 @@ impl<V: Vm> Core<V> {
                 }
                 None if self.settings.may_spin && !self.is_complete() => {
                     let since = *idle_since.get_or_insert(clock);
-                    backoff.snooze();
-                    clock = Instant::now();
+                    // Not for longer than it would wait: whoever leaves looks at the work of other runs, too.
+                    let lent = if *has_turn { None } else { self.help_lent(worker, clock) };
+                    clock = lent.unwrap_or_else(|| {
+                        backoff.snooze();
+                        Instant::now()
+                    });
                     if clock - since >= SPIN_MAX {
                         return worked;
                     }

@@ -179,11 +179,11 @@ impl<V: Vm> Run<V> for PartitionedRun<V> {
 }
 
 impl<V: Vm> Job for PartitionedRun<V> {
-    fn help(&self) -> bool {
+    fn help(&self, _worker: usize) -> bool {
         self.core.help()
     }
 
-    fn has_work(&self) -> bool {
+    fn has_work(&self, _worker: usize) -> bool {
         self.core.wants_help()
     }
 }
