@@ -6,6 +6,7 @@
 //! - [`baseline`] is plain revm over a `CacheDB`, the outside yardstick of time;
 //! - [`execution`] is the only caller of the engine, [`clock`] takes the time, [`contest`] interleaves both, and
 //!   [`compare`] says whether results are equal;
+//! - [`roots`] are a block's roots and the trie before it, [`roots_contest`] takes the time up to the state root;
 //! - [`limits`] is what perfect scheduling would make of a block;
 //! - [`streams`] makes one sequence of consecutive blocks;
 //! - [`report`] turns it all into JSON and a table.
@@ -23,4 +24,6 @@ pub mod execution;
 pub mod limits;
 pub mod recorded;
 pub mod report;
+pub mod roots;
+pub mod roots_contest;
 pub mod streams;

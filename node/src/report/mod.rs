@@ -3,6 +3,7 @@
 mod entry;
 mod gains;
 mod limits;
+mod roots;
 mod stream;
 mod table;
 mod text;
@@ -11,6 +12,7 @@ mod total;
 pub use entry::{Entry, WorkloadLabel};
 pub use gains::{Gains, GainsRow, markdown};
 pub use limits::{BoundsTotal, LimitsTotal};
+pub use roots::{RootEntry, RootsTotal};
 pub use stream::StreamEntry;
 pub use text::{Subject, text};
 pub use total::{Sums, Total, Worst};
