@@ -12,6 +12,7 @@
 
 mod account;
 mod error;
+mod import;
 mod ownership;
 mod shard;
 mod store;

@@ -74,13 +74,21 @@ impl Ssmt {
     /// An empty state.
     #[must_use]
     pub fn new(config: SsmtConfig, hasher: Arc<Hasher>, workers: Arc<dyn Workers>) -> Self {
-        Self::with_top(Top::default(), config, hasher, workers)
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Self::with_parts(Top::default(), shards, config, hasher, workers)
     }
 
-    fn with_top(top: Top, config: SsmtConfig, hasher: Arc<Hasher>, workers: Arc<dyn Workers>) -> Self {
+    /// A state whose first version is `top` over what is in the 256 shards.
+    pub(super) fn with_parts(
+        top: Top,
+        shards: Vec<Shard>,
+        config: SsmtConfig,
+        hasher: Arc<Hasher>,
+        workers: Arc<dyn Workers>,
+    ) -> Self {
         let ownership = Ownership::even(workers.count().get());
         Self {
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            shards: shards.into_iter().map(RwLock::new).collect(),
             hasher,
             workers,
             config,

@@ -10,6 +10,7 @@ pub(crate) mod arena;
 mod index;
 pub(crate) mod levels;
 pub(crate) mod node;
+pub(crate) mod parse;
 pub(crate) mod path;
 pub(crate) mod plain;
 pub(crate) mod rlp;

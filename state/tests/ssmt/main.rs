@@ -1,4 +1,6 @@
 //! The sharded state trie against plain maps and `alloy-trie`.
 
 mod model;
+mod nodes;
+mod partial;
 mod random;

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-const SEED: u64 = 1;
+pub(crate) const SEED: u64 = 1;
 
 /// A version and the state that it must hold.
 struct Known {
@@ -117,6 +117,6 @@ fn versions_have_the_roots_and_values_of_plain_maps() {
     println!("{cases} sequences from seed {seed}");
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
