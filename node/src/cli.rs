@@ -1,6 +1,6 @@
 //! The command line: what may be asked, and how answers and errors leave the process.
 
-use crate::commands::{self, ReplayArgs, StressArgs, TableArgs, TopologyArgs, Verdict};
+use crate::commands::{self, ReplayArgs, StateArgs, StressArgs, TableArgs, TopologyArgs, Verdict};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ Examples:
   citius replay blocks/                   Execute recorded blocks, and check them
   citius stress                           Execute the standard workloads
   citius stress --kind erc20 --json erc20.json
+  citius state root genesis.json          The state root of a genesis file
   citius table --blocks blocks/           What is gained, as a Markdown table
 
 Exit codes: 0 all results match, 1 some do not, 2 bad input or usage.";
@@ -25,6 +26,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Replay(ReplayArgs),
+    State(StateArgs),
     Stress(StressArgs),
     Table(TableArgs),
     Topology(TopologyArgs),
@@ -35,6 +37,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
         Command::Replay(args) => commands::replay(&args),
+        Command::State(args) => commands::state(&args),
         Command::Stress(args) => commands::stress(&args),
         Command::Table(args) => commands::table(&args),
         Command::Topology(args) => commands::topology(&args),

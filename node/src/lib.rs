@@ -8,6 +8,7 @@
 //!   [`compare`] says whether results are equal;
 //! - [`roots`] are a block's roots and the trie before it, [`roots_contest`] takes the time up to the state root;
 //! - [`limits`] is what perfect scheduling would make of a block;
+//! - [`leaves`] reads states from files;
 //! - [`streams`] makes one sequence of consecutive blocks;
 //! - [`report`] turns it all into JSON and a table.
 //!
@@ -21,6 +22,7 @@ mod commands;
 pub mod compare;
 pub mod contest;
 pub mod execution;
+pub mod leaves;
 pub mod limits;
 pub mod recorded;
 pub mod report;

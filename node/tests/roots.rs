@@ -7,7 +7,7 @@ mod common;
 use alloy_primitives::B256;
 use citius_engine::{Block, StrategyChoice, chain::ChainSpec};
 use citius_node::{
-    execution::{Case, Executor},
+    execution::{Case, Executed, Executor},
     recorded::{RecordedBlock, Witness, block_folders},
     roots::{StateTrie, listed_root},
     streams,
@@ -46,12 +46,14 @@ fn roots(executor: &Executor, case: &Case, witness: Option<&Witness>) -> Vec<(B2
     let mut line = trie.line();
     let mut state = MemoryState::clone(&case.state);
     let executed = executor.runner(case).execute(StrategyChoice::Optimistic);
-    let root = |executed: citius_node::execution::Executed| {
+    let mut root = |executed: Executed| {
         let changes = Arc::new(executed.verdict.unwrap().changes);
         state.apply(&changes);
-        (line.seal(&changes).unwrap_or_else(|error| panic!("{error}")).root, listed_root(&state))
+        let numbers = || case.blocks.iter().map(|block| block.header.number).collect::<Vec<_>>();
+        let sealed = line.seal(&changes).unwrap_or_else(|error| panic!("{:?}: {error}", numbers()));
+        (sealed.root, listed_root(&state))
     };
-    executed.into_iter().map(root).collect()
+    executed.into_iter().map(&mut root).collect()
 }
 
 #[test]

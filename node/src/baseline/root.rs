@@ -14,9 +14,8 @@ impl Baseline<'_> {
         let cached = &self.database.cache.accounts;
         let state = self.database.db.0;
         let unread = state.accounts().filter(|(address, _)| !cached.contains_key(address));
-        let unread = unread.filter_map(|(address, account)| {
-            Some(leaf(address, account?, state.slots(address)))
-        });
+        let unread =
+            unread.filter_map(|(address, account)| Some(leaf(address, account?, state.slots(address))));
         let read = cached.iter().filter_map(|(address, found)| -> Option<AccountLeaf> {
             let account = account(found).filter(|account| keeps_empty || !account.is_empty())?;
             let own = found.storage.iter().map(|(slot, value)| (*slot, *value));

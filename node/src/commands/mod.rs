@@ -7,12 +7,14 @@ mod output;
 mod progress;
 mod recorded_blocks;
 mod replay;
+mod state;
 mod stress;
 mod table;
 mod topology;
 mod workload_blocks;
 
 pub(crate) use replay::{ReplayArgs, replay};
+pub(crate) use state::{StateArgs, state};
 pub(crate) use stress::{StressArgs, stress};
 pub(crate) use table::{TableArgs, table};
 pub(crate) use topology::{TopologyArgs, topology};

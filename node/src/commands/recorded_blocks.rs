@@ -85,13 +85,8 @@ impl RecordedBlocks {
             let contest = bench.contest(&case, finds.limits, roots, &progress);
             for (position, (index, found)) in group.iter().zip(&contest.blocks).enumerate() {
                 let prepared = &self.blocks[*index];
-                let mut entry = Entry::new(
-                    prepared.recorded.name.clone(),
-                    &case,
-                    position,
-                    found,
-                    bench.threads(),
-                );
+                let mut entry =
+                    Entry::new(prepared.recorded.name.clone(), &case, position, found, bench.threads());
                 entry.recover_ns = prepared.recover_ns;
                 check(&mut entry, &self.chain, &prepared.recorded, found);
                 on_block(&self.chain, &prepared.recorded, found)?;

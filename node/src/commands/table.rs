@@ -168,9 +168,11 @@ fn recorded(bench: &Bench, chain: ChainSpec, folders: &[PathBuf], measured: &mut
     let mut consecutive = recorded.groups();
     consecutive.retain(|group| group.len() > 1);
     // First, as single blocks give their pre-states away.
-    let (stream_blocks, streams) = recorded.contest(bench, Finds { limits: false, roots: false }, consecutive, |_, _, _| Ok(()))?;
+    let (stream_blocks, streams) =
+        recorded.contest(bench, Finds { limits: false, roots: false }, consecutive, |_, _, _| Ok(()))?;
     let singles = recorded.singles();
-    let (blocks, _) = recorded.contest(bench, Finds { limits: true, roots: false }, singles, |_, _, _| Ok(()))?;
+    let (blocks, _) =
+        recorded.contest(bench, Finds { limits: true, roots: false }, singles, |_, _, _| Ok(()))?;
     measured.rows.extend(recorded_rows(&blocks, &stream_blocks, &streams));
     measured.blocks.extend(blocks);
     measured.stream_blocks.extend(stream_blocks);

@@ -61,7 +61,8 @@ pub(super) fn as_stream(
     let case = Case::stream(workload);
     let contest = contest(bench, progress, finds, &case)?;
     let found = contest.blocks.iter().zip(&dirs).enumerate();
-    let entries = found.map(|(index, (found, dir))| entry(bench, spec, &name, dir.clone(), &case, index, found));
+    let entries =
+        found.map(|(index, (found, dir))| entry(bench, spec, &name, dir.clone(), &case, index, found));
     Ok((entries.collect(), StreamEntry::new(Some(label(spec, &name)), dirs, &contest.whole)))
 }
 

@@ -40,7 +40,9 @@ mod witness;
 
 pub use block::RecordedBlock;
 pub use error::RecordedError;
+pub(crate) use file::JsonFile;
 pub use folders::block_folders;
+pub(crate) use json::Node as JsonNode;
 pub use outcome::{RecordedAccount, RecordedOutcome, RecordedReceipt};
 pub use transaction::RecordedTransaction;
 pub use witness::Witness;

@@ -1,5 +1,7 @@
 use super::{RecordedError, json::Node};
 use alloy_primitives::{B256, Bytes, map::B256Set};
+use alloy_rlp::Decodable;
+use alloy_trie::nodes::TrieNode;
 use std::path::PathBuf;
 
 /// The part of the state's tries that a block reads and changes: nodes, from which its state root can be computed.
@@ -11,7 +13,7 @@ pub struct Witness {
     pub pre_state_root: B256,
     /// RLPs of nodes, in any order.
     pub nodes: Vec<Bytes>,
-    /// Hashes of nodes that are known to be branches though they are not there.
+    /// Hashes of nodes that are known to be branches though they are not there, as far as the file says so.
     pub branch_hints: B256Set,
 }
 
@@ -23,6 +25,23 @@ impl Witness {
         self.nodes.extend(later.nodes.iter().cloned());
         self.branch_hints.extend(later.branch_hints.iter().copied());
         self
+    }
+
+    /// The nodes that may be taken for branches where they are not there and nothing else of them matters: those
+    /// hinted at, and all that branches lead to.
+    ///
+    /// What is left alone when its last sibling goes must be known to be a branch or not. Some tools put it into the
+    /// witness in any case, others only if it is none. So what is not there is one; if it is not, the root that
+    /// follows is wrong, and the header's shows it.
+    #[must_use]
+    pub fn likely_branches(&self) -> B256Set {
+        let mut likely = self.branch_hints.clone();
+        for node in &self.nodes {
+            if let Ok(TrieNode::Branch(branch)) = TrieNode::decode(&mut &node[..]) {
+                likely.extend(branch.stack.iter().filter_map(|child| child.as_hash()));
+            }
+        }
+        likely
     }
 
     /// Decodes `{preStateRoot, state: [rlp node], branchHints?: [hash]}`; other fields tell nothing that the pre-state

@@ -156,7 +156,8 @@ fn sums(subject: Subject, total: &Total) -> String {
     };
     let (executed, compared) = (&total.executed, &total.compared);
     let roots = total.roots.as_ref().map(RootsTotal::text).unwrap_or_default();
-    let uncounted = if roots.is_empty() { "state root, " } else { "state root but in the lines that say so, " };
+    let uncounted =
+        if roots.is_empty() { "state root, " } else { "state root but in the lines that say so, " };
     let others = match executed.blocks - compared.blocks {
         0 => String::new(),
         others => format!(" ({others} left out)"),

@@ -8,7 +8,7 @@ mod listed;
 mod lists;
 mod state_trie;
 
-pub use listed::{AccountLeaf, listed_root, root_of};
 pub(crate) use listed::leaf;
+pub use listed::{AccountLeaf, listed_root, root_of};
 pub use lists::{transactions_root, withdrawals_root};
 pub use state_trie::{Line, StateTrie, changes_from_nothing};

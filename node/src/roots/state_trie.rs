@@ -1,10 +1,10 @@
 use crate::recorded::Witness;
+use alloy_primitives::{B256, U256};
 use citius_hashing::Hasher;
 use citius_state::{
     AccountChange, ChangeSet, MemoryState, SlotChange, Workers,
     ssmt::{Sealed, Ssmt, SsmtConfig, SsmtError, VersionId},
 };
-use alloy_primitives::{B256, U256};
 use std::sync::Arc;
 
 /// The state trie before a block or a stream of them. What is sealed on it is given up again, so that every repetition
@@ -39,7 +39,8 @@ impl StateTrie {
         Ok(Self { ssmt, before, is_witnessed: false })
     }
 
-    /// The part of the whole state's trie that a witness holds.
+    /// The part of the whole state's trie that a witness holds. Roots after it count only if they are those expected
+    /// (see [`Witness::likely_branches`]).
     ///
     /// # Errors
     ///
@@ -49,9 +50,10 @@ impl StateTrie {
         hasher: Arc<Hasher>,
         workers: Arc<dyn Workers>,
     ) -> Result<Self, SsmtError> {
-        let Witness { pre_state_root, nodes, branch_hints, .. } = witness;
+        let Witness { pre_state_root, nodes, .. } = witness;
+        let branches = witness.likely_branches();
         let config = SsmtConfig::default();
-        let ssmt = Ssmt::from_witness(*pre_state_root, nodes, branch_hints, config, hasher, workers)?;
+        let ssmt = Ssmt::from_witness(*pre_state_root, nodes, &branches, config, hasher, workers)?;
         Ok(Self { before: ssmt.head(), ssmt, is_witnessed: true })
     }
 

@@ -110,11 +110,7 @@ fn collect(keys: &[Key], range: Range<usize>, from: usize, levels: &mut Vec<Vec<
 }
 
 /// Keys by their nibble at a depth.
-fn groups(
-    keys: &[Key],
-    mut range: Range<usize>,
-    depth: usize,
-) -> impl Iterator<Item = (u8, Range<usize>)> {
+fn groups(keys: &[Key], mut range: Range<usize>, depth: usize) -> impl Iterator<Item = (u8, Range<usize>)> {
     std::iter::from_fn(move || {
         let nibble = path::nibble(keys[range.clone()].first()?.bytes(), depth);
         let len = keys[range.clone()].partition_point(|key| path::nibble(key.bytes(), depth) <= nibble);
@@ -212,12 +208,8 @@ impl Batch {
 
     /// Appends all nodes as their parents see them, and is empty then.
     fn hash_onto(&mut self, children: &mut Vec<Child>, hasher: &Hasher) {
-        let long: Vec<&[u8]> = self
-            .nodes
-            .iter()
-            .map(|node| &self.arena[node.clone()])
-            .filter(|rlp| rlp.len() >= HASH)
-            .collect();
+        let long: Vec<&[u8]> =
+            self.nodes.iter().map(|node| &self.arena[node.clone()]).filter(|rlp| rlp.len() >= HASH).collect();
         let mut digests = vec![B256::ZERO; long.len()];
         hasher.hash_each(&long, &mut digests);
         let mut digests = digests.iter();
