@@ -9,7 +9,7 @@
 use crate::cpu::{Cpu, LANES_MAX};
 use alloy_primitives::B256;
 use citius_kernels::block_count;
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
 /// Messages that are sorted at once: their places fit the stack, and what is left over of each such part (fewer than
 /// [`LANES_MAX`]) does not count.
@@ -23,6 +23,23 @@ const CLASSES: usize = 64;
 pub(crate) trait Messages {
     fn count(&self) -> usize;
     fn get(&self, index: usize) -> &[u8];
+
+    /// Calls `use_them` with all messages in one arena.
+    fn with_arena<T>(&self, use_them: impl FnOnce(&[u8], &[Range<usize>]) -> T) -> T;
+}
+
+/// Messages that were brought into one arena: kept by each thread for its next batch.
+#[derive(Default)]
+struct Scratch {
+    arena: Vec<u8>,
+    ranges: Vec<Range<usize>>,
+}
+
+/// What a thread keeps at most, in bytes: more than any block's batch of nodes.
+const SCRATCH_MAX: usize = 64 << 20;
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
 impl Messages for [&[u8]] {
@@ -33,6 +50,22 @@ impl Messages for [&[u8]] {
     #[inline]
     fn get(&self, index: usize) -> &[u8] {
         self[index]
+    }
+
+    fn with_arena<T>(&self, use_them: impl FnOnce(&[u8], &[Range<usize>]) -> T) -> T {
+        // Taken out, so that whatever is called may hash batches itself.
+        let Scratch { mut arena, mut ranges } = SCRATCH.take();
+        arena.clear();
+        ranges.clear();
+        for message in self {
+            ranges.push(arena.len()..arena.len() + message.len());
+            arena.extend_from_slice(message);
+        }
+        let result = use_them(&arena, &ranges);
+        if arena.capacity() <= SCRATCH_MAX {
+            SCRATCH.set(Scratch { arena, ranges });
+        }
+        result
     }
 }
 
@@ -50,6 +83,10 @@ impl Messages for Ranges<'_> {
     #[inline]
     fn get(&self, index: usize) -> &[u8] {
         &self.arena[self.ranges[index].clone()]
+    }
+
+    fn with_arena<T>(&self, use_them: impl FnOnce(&[u8], &[Range<usize>]) -> T) -> T {
+        use_them(self.arena, self.ranges)
     }
 }
 

@@ -1,9 +1,13 @@
 use crate::{
+    backend::Backend,
+    calibrations::Calibrations,
     cpu::{Cpu, CpuKind, UnsupportedCpuKind},
+    cpu_backend::CpuBackend,
+    dispatch::{Counters, DispatchConfig, Dispatcher},
     group::{Messages, Ranges, hash_all},
 };
 use alloy_primitives::B256;
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// Hashes batches of independent messages. Cheap to clone, and shared by as many threads as like; a call hashes on
 /// its own thread, and batches of different threads know nothing of each other.
@@ -19,13 +23,31 @@ use std::ops::Range;
 #[derive(Debug, Clone)]
 pub struct Hasher {
     cpu: Cpu,
+    /// Where there are devices.
+    dispatcher: Option<Arc<Dispatcher>>,
+}
+
+/// Why a hasher with devices cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HasherError {
+    /// The processor lacks an instruction set.
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedCpuKind),
+    /// A backend was not measured, so nobody knows when to use it.
+    #[error("{name} is not calibrated: no calibration of `{identity}`")]
+    NotCalibrated {
+        /// Its name.
+        name: String,
+        /// What its calibration would be found under.
+        identity: String,
+    },
 }
 
 impl Hasher {
     /// By the fastest instruction set of this processor, and nothing else.
     #[must_use]
     pub fn cpu() -> Self {
-        Self { cpu: Cpu::best() }
+        Self { cpu: Cpu::best(), dispatcher: None }
     }
 
     /// By one way of this processor, and nothing else.
@@ -34,7 +56,45 @@ impl Hasher {
     ///
     /// If it lacks the instructions.
     pub fn with_cpu(kind: CpuKind) -> Result<Self, UnsupportedCpuKind> {
-        Cpu::of(kind).map(|cpu| Self { cpu })
+        Cpu::of(kind).map(|cpu| Self { cpu, dispatcher: None })
+    }
+
+    /// By one way of this processor, and by devices where they finish a batch earlier. Whatever a device does, the
+    /// digests are right: see [`DispatchConfig`].
+    ///
+    /// # Errors
+    ///
+    /// If the processor lacks the instructions, or there is no calibration of it or of a device.
+    pub fn new(
+        cpu: CpuKind,
+        devices: Vec<Arc<dyn Backend>>,
+        calibrations: &Calibrations,
+        config: DispatchConfig,
+    ) -> Result<Self, HasherError> {
+        let hasher = Self::with_cpu(cpu)?;
+        if devices.is_empty() {
+            return Ok(hasher);
+        }
+        let calibration_of = |backend: &dyn Backend| {
+            let identity = backend.identity();
+            let missing =
+                || HasherError::NotCalibrated { name: backend.name().to_owned(), identity: identity.clone() };
+            calibrations.get(&identity).cloned().ok_or_else(missing)
+        };
+        let cpu_calibration = calibration_of(&CpuBackend::new(cpu)?)?;
+        let with_calibration = |device: Arc<dyn Backend>| {
+            let calibration = calibration_of(&*device)?;
+            Ok((device, calibration))
+        };
+        let devices = devices.into_iter().map(with_calibration).collect::<Result<_, HasherError>>()?;
+        let dispatcher = Dispatcher::new(hasher.cpu, cpu_calibration, devices, config);
+        Ok(Self { dispatcher: Some(Arc::new(dispatcher)), ..hasher })
+    }
+
+    /// What was done so far, by this hasher and its clones; `None` without devices, where nothing is counted.
+    #[must_use]
+    pub fn counters(&self) -> Option<Counters> {
+        self.dispatcher.as_ref().map(|dispatcher| dispatcher.counters())
     }
 
     /// What hashes on this processor.
@@ -43,7 +103,8 @@ impl Hasher {
         self.cpu.kind()
     }
 
-    /// Keccak-256 of each message, in order. They are read where they lie, and no memory is allocated.
+    /// Keccak-256 of each message, in order. On the processor they are read where they lie, and no memory is
+    /// allocated; for a device they are copied into one arena, which the thread keeps for its next batch.
     ///
     /// # Panics
     ///
@@ -64,7 +125,11 @@ impl Hasher {
 
     fn hash(&self, messages: &(impl Messages + ?Sized), digests: &mut [B256]) {
         assert_eq!(messages.count(), digests.len(), "as many digests as messages");
-        hash_all(self.cpu, messages, digests);
+        match &self.dispatcher {
+            // One message is nothing to ask a device for.
+            Some(dispatcher) if digests.len() > 1 => dispatcher.hash(messages, digests),
+            _ => hash_all(self.cpu, messages, digests),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl Idle {
     }
 
     /// How many sleep, or are about to.
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "loom")))]
     pub(crate) fn sleeper_count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }

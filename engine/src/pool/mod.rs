@@ -69,6 +69,8 @@ struct Shared {
     lent: LentWork,
     /// Every worker can have a core to itself, so that a short wait may spin.
     may_spin: bool,
+    /// Somebody shares work: what follows a block at once is worth waiting for.
+    is_shared: AtomicBool,
     /// Runs that are being prepared, whose work woken workers wait for.
     announced: AtomicUsize,
     closing: AtomicBool,
@@ -81,8 +83,8 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// How long a worker that has just worked looks for more before it sleeps: about as long as it would take to wake up. What
-/// follows a block at once, its state root or the next block, finds it awake.
+/// How long a worker that has just worked looks for more before it sleeps, where work was ever shared: about as long as it
+/// would take to wake up. What follows a block at once, its state root, finds it awake.
 const SPIN_MAX: Duration = Duration::from_micros(40);
 
 /// Cores that this process may use. Asked for once: the system opens several files to answer.
@@ -125,6 +127,7 @@ impl WorkerPool {
             idle: Idle::default(),
             lent: LentWork::default(),
             may_spin: size.get() <= cores(),
+            is_shared: AtomicBool::new(false),
             announced: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             placements: Mutex::new(Vec::new()),
@@ -257,7 +260,9 @@ impl Shared {
         let mut backoff = Backoff::new();
         while !self.closing.load(Ordering::SeqCst) {
             if self.help_jobs(worker, &mut next) {
-                worked_at = self.may_spin.then(Instant::now);
+                // Relaxed: it publishes nothing.
+                let expects_more = self.may_spin && self.is_shared.load(Ordering::Relaxed);
+                worked_at = expects_more.then(Instant::now);
                 backoff = Backoff::new();
                 continue;
             }

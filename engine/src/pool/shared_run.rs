@@ -37,6 +37,7 @@ impl Workers for WorkerPool {
         if self.size() == NonZeroUsize::MIN {
             return work(0);
         }
+        self.shared.is_shared.store(true, Ordering::Relaxed);
         let run = Arc::new(SharedRun {
             work: Arc::clone(work),
             has_called: std::iter::repeat_with(AtomicBool::default).take(self.size().get()).collect(),

@@ -23,6 +23,13 @@ pub(crate) fn decode(mut value: &[u8]) -> alloy_rlp::Result<(Account, B256)> {
     Ok((Account { balance, nonce, code_hash }, storage_root))
 }
 
+/// The storage root in an account's value in the trie, which must be one: root and code hash are its last two items.
+pub(crate) fn storage_root(value: &[u8]) -> Option<B256> {
+    const ITEM: usize = 33;
+    let root = value.len().checked_sub(2 * ITEM).map(|start| &value[start..start + ITEM])?;
+    (root[0] == 0xa0).then(|| B256::from_slice(&root[1..]))
+}
+
 /// A slot's value in the trie: its RLP, at most 33 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SlotValue {
@@ -63,6 +70,18 @@ impl SlotValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_storage_root_is_found_without_decoding() {
+        let root = B256::repeat_byte(0x5a);
+        let mut value = Vec::new();
+        for balance in [U256::ZERO, U256::from(5), U256::MAX] {
+            encode(&Account { balance, nonce: 300, ..Account::EMPTY }, root, &mut value);
+            assert_eq!(storage_root(&value), Some(root));
+            assert_eq!(decode(&value).unwrap().1, root);
+        }
+        assert_eq!(storage_root(&[0xc0]), None);
+    }
 
     #[test]
     fn slot_values_are_their_rlp() {

@@ -6,7 +6,7 @@ use super::{
     error::SsmtError,
     shard::Shard,
     store::{Ssmt, SsmtConfig, in_accounts},
-    top::{CUT, SHARDS, Sub, Top},
+    top::{CUT, Sub, Top},
     work::{NO_STORAGE, UNKNOWN_LEAVES},
 };
 use crate::{
@@ -65,7 +65,7 @@ impl Ssmt {
             seen: B256Set::default(),
             seen_storage: B256Set::default(),
             bytes_left: (UNFOLDS_TIMES * given + UNFOLDS_BYTES).min(UNFOLDS_BYTES_MAX),
-            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            shards: Shard::empty(),
             subs: Vec::new(),
         };
         let (top, shards) = import.finish(root, &hasher)?;

@@ -1,7 +1,8 @@
-use super::top::Top;
+use super::top::{SHARDS, Top};
 use crate::trie::{
     arena::Arena,
     node::NodeRef,
+    region::Regions,
     update::{Log, free_all},
 };
 use parking_lot::RwLock;
@@ -9,11 +10,20 @@ use std::sync::Arc;
 
 /// What one prefix of two nibbles owns: the part of the account trie below it, the small storage tries of these
 /// accounts, and of every large storage trie the part below the same prefix.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) arena: Arena,
     /// The upper levels of the large storage tries of this shard's accounts, by number.
     pub(crate) large: Slab,
+}
+
+impl Shard {
+    /// The shards of an empty state, whose memory comes from the same regions.
+    pub(crate) fn empty() -> Vec<Self> {
+        let regions = Regions::default();
+        let shard = |_| Self { arena: Arena::in_regions(regions.clone()), large: Slab::default() };
+        (0..SHARDS).map(shard).collect()
+    }
 }
 
 /// What writes did to a shard.
@@ -75,7 +85,7 @@ impl ShardLog {
         }
     }
 
-    /// Gives back what the writes made.
+    /// Gives back what the writes made. The shard must be at another version.
     pub(crate) fn undo(self, shard: &mut Shard) {
         self.nodes.undo(&mut shard.arena);
         for number in self.large_made {

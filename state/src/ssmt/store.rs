@@ -10,14 +10,14 @@ use super::{
 use crate::{
     Account, ChangeSet, SharedWork, Workers,
     trie::{
-        node::StorageRef,
+        node::{StorageRef, rlp_of},
         update::Blinded,
         walk::{self, Found},
     },
 };
 use alloy_primitives::{Address, B256, U256};
 use citius_hashing::Hasher;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::Arc;
 
 /// How the state trie is laid out and what it keeps.
@@ -74,8 +74,7 @@ impl Ssmt {
     /// An empty state.
     #[must_use]
     pub fn new(config: SsmtConfig, hasher: Arc<Hasher>, workers: Arc<dyn Workers>) -> Self {
-        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Self::with_parts(Top::default(), shards, config, hasher, workers)
+        Self::with_parts(Top::default(), Shard::empty(), config, hasher, workers)
     }
 
     /// A state whose first version is `top` over what is in the 256 shards.
@@ -120,12 +119,14 @@ impl Ssmt {
     /// [`SsmtError::UnknownVersion`], [`SsmtError::Blinded`]; no version is made then.
     pub fn seal(&self, parent: VersionId, changes: &Arc<ChangeSet>) -> Result<Sealed, SsmtError> {
         let mut sealing = self.sealing.lock();
-        let base = Arc::clone(self.versions.read().get(parent)?);
+        let mut versions = self.versions.write();
+        versions.check_out(parent, &self.shards)?;
+        let base = Arc::clone(versions.get(parent)?);
         let (accounts, slots) = self.hash_keys(changes);
+
         let (top, logs, nodes_hashed) = self.work(&mut sealing, &base, accounts, slots)?;
         let root = top.hash();
-        let version = self.versions.write().insert(parent, Arc::new(top), Arc::clone(changes), logs);
-        drop(base);
+        let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
         Ok(Sealed { version, root, nodes_hashed })
     }
 
@@ -184,6 +185,7 @@ impl Ssmt {
         let shared = Arc::clone(&work);
         let shared: Arc<SharedWork> = Arc::new(move |worker| shared.help(worker));
         self.workers.run(&shared);
+
         let (done, error) = work.finish();
         let mut logs = Vec::with_capacity(done.len());
         let mut subs = Vec::with_capacity(done.len());
@@ -201,8 +203,10 @@ impl Ssmt {
             None => top.replace(subs.into_iter(), &self.hasher).map_err(in_accounts),
         };
         if let Err(error) = replaced {
-            for (shard, log) in logs {
-                log.undo(&mut self.shards[usize::from(shard)].write());
+            for (shard, mut log) in logs {
+                let mut shard = self.shards[usize::from(shard)].write();
+                log.nodes.back(&mut shard.arena);
+                log.undo(&mut shard);
             }
             return Err(error);
         }
@@ -246,6 +250,18 @@ impl Ssmt {
         self.sealing.lock().ownership.clone()
     }
 
+    /// The versions, with the shards at the one asked for until the guard is dropped.
+    pub(super) fn at(&self, version: VersionId) -> Result<RwLockReadGuard<'_, Versions>, SsmtError> {
+        let versions = self.versions.read();
+        if versions.current() == version {
+            return Ok(versions);
+        }
+        drop(versions);
+        let mut versions = self.versions.write();
+        versions.check_out(version, &self.shards)?;
+        Ok(RwLockWriteGuard::downgrade(versions))
+    }
+
     /// An account of a version, and its storage root.
     ///
     /// # Errors
@@ -256,9 +272,9 @@ impl Ssmt {
         version: VersionId,
         address: Address,
     ) -> Result<Option<(Account, B256)>, SsmtError> {
-        let version = Arc::clone(self.versions.read().get(version)?);
         let key = citius_hashing::keccak256(address.as_slice());
-        let found = self.find_account(&version, key)?;
+        let versions = self.at(version)?;
+        let found = self.find_account(versions.get(version)?, key)?;
         Ok(found.map(|found| (found.account, found.storage_root)))
     }
 
@@ -268,13 +284,14 @@ impl Ssmt {
     ///
     /// [`SsmtError::Blinded`], [`SsmtError::UnknownVersion`].
     pub fn storage(&self, version: VersionId, address: Address, slot: U256) -> Result<U256, SsmtError> {
-        let version = Arc::clone(self.versions.read().get(version)?);
         let key = citius_hashing::keccak256(address.as_slice());
-        let Some(found) = self.find_account(&version, key)? else { return Ok(U256::ZERO) };
+        let versions = self.at(version)?;
+        let Some(found) = self.find_account(versions.get(version)?, key)? else { return Ok(U256::ZERO) };
         let slot = citius_hashing::keccak256(&slot.to_be_bytes::<32>());
         self.find_slot(key, &found, slot)
     }
 
+    /// An account by the hash of its address. The shards must be at this version.
     pub(super) fn find_account(
         &self,
         version: &Version,
@@ -291,7 +308,7 @@ impl Ssmt {
         }
     }
 
-    /// A slot by the hash of its key.
+    /// A slot by the hash of its key. The shards must be at the account's version.
     pub(super) fn find_slot(
         &self,
         account: B256,
@@ -321,6 +338,23 @@ impl Ssmt {
         let child = root_child(&shard.arena, found.storage.root, &found.storage_root);
         let found = walk::find(&shard.arena, child, 0, &key[..], |_| ()).map_err(in_storage)?;
         Ok(value(found))
+    }
+
+    /// The RLP of each node that a version made or changed: what was hashed for it, but for the nodes above the shards.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError::UnknownVersion`].
+    pub fn nodes_made(&self, version: VersionId) -> Result<Vec<Vec<u8>>, SsmtError> {
+        let versions = self.at(version)?;
+        let version = versions.get(version)?;
+        let mut nodes = Vec::new();
+        for (shard, log) in &*version.logs.lock() {
+            let shard = self.shards[usize::from(*shard)].read();
+            nodes
+                .extend(log.nodes.written().into_iter().map(|node| rlp_of(shard.arena.bytes(node)).to_vec()));
+        }
+        Ok(nodes)
     }
 
     /// What it holds, in bytes.

@@ -25,7 +25,7 @@ use crate::{
         node::{self, Child, Kind, NodeRef, StorageRef, WIDTH},
         plain::root_hash,
         update::{Blinded, Updater, Write},
-        walk::{self, Found},
+        walk::{self, Found, Way},
     },
 };
 use alloy_primitives::{B256, U256};
@@ -33,6 +33,7 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use citius_hashing::Hasher;
 use crossbeam::utils::Backoff;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use smallvec::SmallVec;
 use std::{
     ops::Range,
     sync::{
@@ -41,8 +42,15 @@ use std::{
     },
 };
 
-/// Nodes that wait for their hashes before a worker hashes what it has.
-const PENDING_MAX: u64 = 1 << 14;
+/// Nodes that wait for their hashes before a worker hashes what it has: enough to fill the lanes at every level, and
+/// few enough to be in the second-level cache still.
+const PENDING_MAX: u64 = 512;
+/// Shards that a worker claims at a time, of its own and of others: enough to walk many ways at once, and to leave
+/// something to others.
+const OWN_BATCH: usize = 16;
+const OTHERS_BATCH: usize = 4;
+/// Parts of large storage tries that are walked at once.
+const PARTS_BATCH: usize = 64;
 
 /// An account to be written.
 #[derive(Debug, Clone)]
@@ -121,7 +129,16 @@ struct Held<'a> {
     log: ShardLog,
     /// The storage of the shard's accounts, in their order.
     storages: Vec<Storage>,
+    /// The root of the account subtrie, by its number among the worker's roots, once it is written.
+    accounts: Option<u32>,
     hashed: u64,
+}
+
+/// An account's storage before it is written.
+#[derive(Debug, Clone, Copy)]
+struct Located {
+    storage: StorageRef,
+    root: B256,
 }
 
 /// What becomes of an account's storage.
@@ -183,16 +200,24 @@ impl Work {
             held: Vec::new(),
             levels: Levels::default(),
             roots: Vec::new(),
+            settled: 0,
             parts: Vec::new(),
         };
         let own = self.ownership.range(worker);
-        for shard in own.clone().chain((0..SHARDS).filter(|shard| !own.contains(shard))) {
-            // Claims order nothing: what a shard holds is behind its lock.
-            if !self.claims[shard].swap(true, Ordering::Relaxed) {
-                hands.look_up(shard as u8);
-                // Release pairs with the acquire in `wait_for`: who sees all counted sees all large tries.
-                self.looked_up.fetch_add(1, Ordering::Release);
+        let mut batch = Vec::with_capacity(OWN_BATCH);
+        for (shards, size) in
+            [(own.clone(), OWN_BATCH), (0..own.start, OTHERS_BATCH), (own.end..SHARDS, OTHERS_BATCH)]
+        {
+            for shard in shards {
+                // Claims order nothing: what a shard holds is behind its lock.
+                if !self.claims[shard].swap(true, Ordering::Relaxed) {
+                    batch.push(shard as u8);
+                }
+                if batch.len() == size {
+                    hands.look_up(&mut batch);
+                }
             }
+            hands.look_up(&mut batch);
         }
         let count = hands.held.len();
         if count > 0 {
@@ -205,9 +230,13 @@ impl Work {
             if !self.larges.lock().is_empty() {
                 self.wait_for(&self.stored);
             }
-            hands.write_accounts();
+            hands.finish();
         }
         std::mem::forget(guard);
+    }
+
+    fn accounts_of(&self, shard: u8) -> &[AccountWork] {
+        &self.accounts[self.starts[usize::from(shard)]..self.starts[usize::from(shard) + 1]]
     }
 
     fn wait_for(&self, counter: &AtomicUsize) {
@@ -246,65 +275,135 @@ struct Hands<'a> {
     levels: Levels,
     /// Roots of storage tries, and of parts of large ones, that are to be hashed.
     roots: Vec<Child>,
+    /// How many of them are.
+    settled: usize,
     /// Written parts of large storage tries: number among the roots, place among the claimed shards, whose.
     parts: Vec<(u32, usize, Arc<LargeWork>)>,
 }
 
 impl<'a> Hands<'a> {
-    /// Looks the accounts of a shard up, and writes their storage where it is small.
-    fn look_up(&mut self, shard: u8) {
+    /// Looks the accounts of claimed shards up, and writes their storage where it is small.
+    fn look_up(&mut self, batch: &mut Vec<u8>) {
         let work = self.work;
-        let range = work.starts[usize::from(shard)]..work.starts[usize::from(shard) + 1];
-        let mut held = Held { shard, guard: None, log: ShardLog::default(), storages: Vec::new(), hashed: 0 };
-        if !range.is_empty() {
-            held.guard = Some(work.shards[usize::from(shard)].write());
-            held.storages.reserve_exact(range.len());
-            for account in &work.accounts[range] {
-                let storage = self.storage_of(&mut held, account).unwrap_or_else(|(trie, blinded)| {
-                    work.fail(trie, blinded);
-                    Storage::Known(NO_STORAGE, EMPTY_ROOT_HASH)
-                });
-                held.storages.push(storage);
+        let first = self.held.len();
+        for shard in batch.iter().copied() {
+            let range = work.accounts_of(shard);
+            let guard = (!range.is_empty()).then(|| work.shards[usize::from(shard)].write());
+            let storages = Vec::with_capacity(range.len());
+            self.held.push(Held {
+                shard,
+                guard,
+                log: ShardLog::default(),
+                storages,
+                accounts: None,
+                hashed: 0,
+            });
+        }
+        self.warm_accounts(first);
+        let mut located = Vec::new();
+        for index in first..self.held.len() {
+            for account in work.accounts_of(self.held[index].shard) {
+                located.push((index, account, self.locate(index, account)));
             }
         }
-        self.held.push(held);
-        if self.levels.pending() > PENDING_MAX {
-            self.hash();
+        self.warm_storage(&located);
+        for (index, account, found) in located {
+            let storage = found.and_then(|located| self.write_storage(index, account, located));
+            let storage = storage.unwrap_or_else(|(trie, blinded)| {
+                work.fail(trie, blinded);
+                Storage::Known(NO_STORAGE, EMPTY_ROOT_HASH)
+            });
+            self.held[index].storages.push(storage);
+            if self.levels.pending() > PENDING_MAX {
+                self.hash();
+            }
         }
+        // While their nodes are in the caches: accounts of shards where no storage waits for others.
+        self.hash();
+        for index in first..self.held.len() {
+            if !self.held[index].storages.iter().any(|storage| matches!(storage, Storage::Large(..))) {
+                self.write_accounts(index);
+            }
+        }
+        self.hash();
+        // Release pairs with the acquire in `wait_for`: who sees all counted sees all large tries.
+        work.looked_up.fetch_add(batch.len(), Ordering::Release);
+        batch.clear();
     }
 
-    fn storage_of(
-        &mut self,
-        held: &mut Held<'_>,
-        account: &AccountWork,
-    ) -> Result<Storage, (TrieName, Blinded)> {
-        let work = self.work;
+    fn warm_accounts(&self, first: usize) {
+        let mut ways = Vec::new();
+        for held in &self.held[first..] {
+            if let (Some(guard), Ok(sub)) = (&held.guard, self.work.parent.sub(held.shard)) {
+                ways.extend(self.work.accounts_of(held.shard).iter().map(|account| Way {
+                    arena: &guard.arena,
+                    node: sub.node,
+                    depth: CUT,
+                    key: &account.key[..],
+                }));
+            }
+        }
+        walk::warm(&mut ways);
+    }
+
+    /// Finds an account's storage, as it is before the writes.
+    fn locate(&mut self, index: usize, account: &AccountWork) -> Result<Located, (TrieName, Blinded)> {
         let in_accounts = |blinded| (TrieName::Accounts, blinded);
+        let held = &mut self.held[index];
         let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
-        let sub = work.parent.sub(held.shard).map_err(in_accounts)?;
+        let sub = self.work.parent.sub(held.shard).map_err(in_accounts)?;
         let found = walk::find(&guard.arena, sub, CUT, &account.key[..], |_| ()).map_err(in_accounts)?;
-        let (mut storage, mut root) = match found {
+        let (storage, root) = match found {
             Found::Value { value, leaf: Some(leaf) } => storage_in_leaf(leaf, value),
             _ => (NO_STORAGE, EMPTY_ROOT_HASH),
         };
         if account.wiped || account.after.is_none() {
             held.log.drop_storage(storage.root);
-            (storage, root) = (NO_STORAGE, EMPTY_ROOT_HASH);
+            return Ok(Located { storage: NO_STORAGE, root: EMPTY_ROOT_HASH });
         }
+        Ok(Located { storage, root })
+    }
+
+    fn warm_storage(&self, located: &[(usize, &AccountWork, Result<Located, (TrieName, Blinded)>)]) {
+        let mut ways = Vec::new();
+        for (index, account, found) in located {
+            let (Ok(found), Some(guard)) = (found, &self.held[*index].guard) else { continue };
+            if found.storage.root.is_stored() {
+                ways.extend(self.work.slots[account.slots.clone()].iter().map(|slot| Way {
+                    arena: &guard.arena,
+                    node: found.storage.root,
+                    depth: 0,
+                    key: &slot.key[..],
+                }));
+            }
+        }
+        walk::warm(&mut ways);
+    }
+
+    /// Writes an account's slots, unless that is for all shards together to do.
+    fn write_storage(
+        &mut self,
+        index: usize,
+        account: &AccountWork,
+        Located { storage, root }: Located,
+    ) -> Result<Storage, (TrieName, Blinded)> {
+        let work = self.work;
+        let held = &mut self.held[index];
+        let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
         if account.after.is_none() || account.slots.is_empty() {
             return Ok(Storage::Known(storage, root));
         }
-        let mut slots = work.slots[account.slots.clone()].to_vec();
+        let mut slots: SmallVec<[SlotWork; FEW]> = SmallVec::from_slice(&work.slots[account.slots.clone()]);
         slots.sort_unstable_by_key(|slot| slot.key);
         if let Some(number) = storage.root.as_large() {
             let top = Arc::clone(guard.large.get(number));
-            return Ok(self.large(account, top, slots, storage));
+            return Ok(self.large(account, top, slots.into_vec(), storage));
         }
         let is_whole = storage.leaves != UNKNOWN_LEAVES;
         if is_whole && storage.leaves as usize + slots.len() >= work.large_from as usize {
             let mut all = Vec::with_capacity(storage.leaves as usize + slots.len());
             collect_slots(&guard.arena, storage.root, &mut all);
-            let slots = merged(all, slots);
+            let slots = merged(all, slots.into_vec());
             held.log.drop_storage(storage.root);
             return Ok(self.large(account, Arc::default(), slots, NO_STORAGE));
         }
@@ -319,7 +418,7 @@ impl<'a> Hands<'a> {
         };
         let number = self.roots.len() as u32;
         self.roots.push(child);
-        self.levels.collect(&mut guard.arena, self.held.len() as u16, &child, 0, number);
+        self.levels.collect(&mut guard.arena, index as u16, &child, 0, number);
         Ok(Storage::Small(number, leaves))
     }
 
@@ -341,22 +440,50 @@ impl<'a> Hands<'a> {
         if larges.is_empty() {
             return;
         }
+        let mut parts = Vec::new();
         for index in 0..self.held.len() {
             let shard = self.held[index].shard;
             for large in &larges {
                 let first = large.slots.partition_point(|slot| slot.key[0] < shard);
                 let count = large.slots[first..].partition_point(|slot| slot.key[0] == shard);
                 if count > 0 {
-                    self.write_part(index, large, first..first + count);
+                    let shards = &self.work.shards;
+                    self.held[index].guard.get_or_insert_with(|| shards[usize::from(shard)].write());
+                    parts.push((index, large, first..first + count));
+                }
+            }
+        }
+        for parts in parts.chunks(PARTS_BATCH) {
+            self.warm_parts(parts);
+            for (index, large, slots) in parts {
+                self.write_part(*index, large, slots.clone());
+                if self.levels.pending() > PENDING_MAX {
+                    self.hash();
                 }
             }
         }
     }
 
+    fn warm_parts(&self, parts: &[(usize, &Arc<LargeWork>, Range<usize>)]) {
+        let mut ways = Vec::new();
+        for (index, large, slots) in parts {
+            let held = &self.held[*index];
+            if let (Some(guard), Ok(sub)) = (&held.guard, large.top.sub(held.shard)) {
+                ways.extend(large.slots[slots.clone()].iter().map(|slot| Way {
+                    arena: &guard.arena,
+                    node: sub.node,
+                    depth: CUT,
+                    key: &slot.key[..],
+                }));
+            }
+        }
+        walk::warm(&mut ways);
+    }
+
     fn write_part(&mut self, index: usize, large: &Arc<LargeWork>, slots: Range<usize>) {
         let work = self.work;
         let held = &mut self.held[index];
-        let guard = held.guard.get_or_insert_with(|| work.shards[usize::from(held.shard)].write());
+        let Some(guard) = &mut held.guard else { panic!("a shard with a part is locked") };
         let mut updater = Updater::new(&mut guard.arena, &mut held.log.nodes);
         let written = large
             .top
@@ -383,8 +510,10 @@ impl Hands<'_> {
         let before = self.levels.hashed();
         let mut arenas: Vec<Option<&mut Arena>> =
             self.held.iter_mut().map(|held| held.guard.as_mut().map(|guard| &mut guard.arena)).collect();
-        self.levels.hash(&mut arenas, &mut self.roots, &self.work.hasher);
-        if let Some(held) = self.held.first_mut() {
+        self.levels.hash(&mut arenas, &mut self.roots, self.settled, &self.work.hasher);
+        self.settled = self.roots.len();
+        // Of a shard that is not locked nothing is told in the end.
+        if let Some(held) = self.held.iter_mut().find(|held| held.guard.is_some()) {
             held.hashed += self.levels.hashed() - before;
         }
     }
@@ -400,29 +529,33 @@ impl Hands<'_> {
         }
     }
 
-    /// Writes the accounts of the claimed shards with their storage roots, hashes them and says what was done.
-    fn write_accounts(mut self) {
-        let storage_roots = std::mem::take(&mut self.roots);
-        let mut numbers = Vec::with_capacity(self.held.len());
+    /// Writes the accounts of a shard with their storage roots, which must be hashed.
+    fn write_accounts(&mut self, index: usize) {
+        let written = self.write_accounts_of(index);
+        let held = &mut self.held[index];
+        if let (Some(child), Some(guard)) = (written, &mut held.guard) {
+            let number = self.roots.len() as u32;
+            self.roots.push(child);
+            held.accounts = Some(number);
+            self.levels.collect(&mut guard.arena, index as u16, &child, CUT, number);
+        }
+    }
+
+    /// Writes the accounts that waited for others, hashes them and says what was done.
+    fn finish(mut self) {
         for index in 0..self.held.len() {
-            let written = self.write_accounts_of(index, &storage_roots);
-            numbers.push(written.map(|child| {
-                let held = &mut self.held[index];
-                let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
-                let number = self.roots.len() as u32;
-                self.roots.push(child);
-                self.levels.collect(&mut guard.arena, index as u16, &child, CUT, number);
-                number
-            }));
-            if self.levels.pending() > PENDING_MAX {
-                self.hash();
+            if self.held[index].accounts.is_none() {
+                self.write_accounts(index);
+                if self.levels.pending() > PENDING_MAX {
+                    self.hash();
+                }
             }
         }
         self.hash();
         let mut done = self.work.done.lock();
-        for (held, number) in self.held.into_iter().zip(numbers) {
+        for held in self.held {
             let Some(guard) = held.guard else { continue };
-            let accounts = number.map(|number| {
+            let accounts = held.accounts.map(|number| {
                 let child = self.roots[number as usize];
                 Sub::new(child, child.node.is_stored().then(|| guard.arena.bytes(child.node)))
             });
@@ -430,12 +563,11 @@ impl Hands<'_> {
         }
     }
 
-    fn write_accounts_of(&mut self, index: usize, storage_roots: &[Child]) -> Option<Child> {
+    fn write_accounts_of(&mut self, index: usize) -> Option<Child> {
         let work = self.work;
         let held = &mut self.held[index];
-        let range = work.starts[usize::from(held.shard)]..work.starts[usize::from(held.shard) + 1];
-        let guard = held.guard.as_mut().filter(|_| !range.is_empty())?;
-        let accounts = &work.accounts[range];
+        let accounts = work.accounts_of(held.shard);
+        let guard = held.guard.as_mut().filter(|_| !accounts.is_empty())?;
         let mut values = Vec::with_capacity(accounts.len() * 112);
         let mut spans = Vec::with_capacity(accounts.len());
         let mut encoded = Vec::with_capacity(112);
@@ -443,7 +575,7 @@ impl Hands<'_> {
             let (storage, root) = match storage {
                 Storage::Known(storage, root) => (*storage, *root),
                 Storage::Small(number, leaves) => {
-                    let root = &storage_roots[*number as usize];
+                    let root = &self.roots[*number as usize];
                     (StorageRef { root: root.node, leaves: *leaves }, root_hash(root))
                 }
                 Storage::Large(large, old) => {
@@ -515,8 +647,8 @@ pub(crate) const UNKNOWN_LEAVES: u32 = u32::MAX;
 
 /// Where an account's storage is, and its root.
 pub(crate) fn storage_in_leaf(leaf: &[u8], value: &[u8]) -> (StorageRef, B256) {
-    match (node::storage(leaf), account::decode(value)) {
-        (Some(storage), Ok((_, root))) => (storage, root),
+    match (node::storage(leaf), account::storage_root(value)) {
+        (Some(storage), Some(root)) => (storage, root),
         found => panic!("a leaf of the account trie holds an account: {found:?}"),
     }
 }
@@ -588,8 +720,9 @@ fn merged(old: Vec<SlotWork>, new: Vec<SlotWork>) -> Vec<SlotWork> {
 
 /// Calls `write` with slots as the trie takes them.
 fn with_writes<R>(slots: &[SlotWork], write: impl FnOnce(&[Write<'_>]) -> R) -> R {
-    let values: Vec<Option<SlotValue>> = slots.iter().map(|slot| SlotValue::new(slot.value)).collect();
-    let writes: Vec<Write<'_>> = slots
+    let values: SmallVec<[Option<SlotValue>; FEW]> =
+        slots.iter().map(|slot| SlotValue::new(slot.value)).collect();
+    let writes: SmallVec<[Write<'_>; FEW]> = slots
         .iter()
         .zip(&values)
         .map(|(slot, value)| Write {
@@ -600,3 +733,6 @@ fn with_writes<R>(slots: &[SlotWork], write: impl FnOnce(&[Write<'_>]) -> R) -> 
         .collect();
     write(&writes)
 }
+
+/// Slots that most accounts have written to in a block at most.
+const FEW: usize = 8;

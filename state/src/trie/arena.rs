@@ -1,9 +1,12 @@
-use super::node::{self, NodeRef};
+use super::{
+    node::{self, NodeRef},
+    region::{CHUNK_BYTES, Chunk, Regions},
+};
+
+use std::ops::Range;
 
 /// Bytes that an address counts in.
 const UNIT: usize = 8;
-/// Bytes of a chunk, the most a node may have.
-const CHUNK_BYTES: usize = 64 << 10;
 const CHUNK_UNITS: u32 = (CHUNK_BYTES / UNIT) as u32;
 
 /// Memory for the nodes of one shard: chunks, and lists of free places by size.
@@ -12,7 +15,8 @@ const CHUNK_UNITS: u32 = (CHUNK_BYTES / UNIT) as u32;
 /// for a node of its size. Growth is bounded by the number of addresses, [`NodeRef::ADDRESSES`] units (8 GiB).
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
-    chunks: Vec<Box<[u8]>>,
+    chunks: Vec<Chunk>,
+    regions: Regions,
     /// First unit of the last chunk that nobody had yet.
     next: u32,
     /// Free places by size in units.
@@ -21,6 +25,11 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
+    /// An arena whose memory comes from these regions.
+    pub(crate) fn in_regions(regions: Regions) -> Self {
+        Self { chunks: Vec::new(), regions, next: 0, free: Vec::new(), live_units: 0 }
+    }
+
     /// A place of so many bytes, whose content is arbitrary.
     ///
     /// # Panics
@@ -43,7 +52,7 @@ impl Arena {
             }
             self.next = self.chunks.len() as u32 * CHUNK_UNITS;
             assert!(self.next < NodeRef::ADDRESSES - CHUNK_UNITS, "a shard's arena is full");
-            self.chunks.push(vec![0; CHUNK_BYTES].into_boxed_slice());
+            self.chunks.push(self.regions.take());
         }
         let place = self.next;
         self.next += units;
@@ -68,48 +77,31 @@ impl Arena {
     #[inline]
     pub(crate) fn bytes(&self, node: NodeRef) -> &[u8] {
         let address = node.address();
-        &self.chunks[(address / CHUNK_UNITS) as usize][(address % CHUNK_UNITS) as usize * UNIT..]
+        &self.chunks[(address / CHUNK_UNITS) as usize].bytes()[(address % CHUNK_UNITS) as usize * UNIT..]
     }
 
     #[inline]
     pub(crate) fn bytes_mut(&mut self, node: NodeRef) -> &mut [u8] {
         let address = node.address();
-        &mut self.chunks[(address / CHUNK_UNITS) as usize][(address % CHUNK_UNITS) as usize * UNIT..]
+        &mut self.chunks[(address / CHUNK_UNITS) as usize].bytes_mut()
+            [(address % CHUNK_UNITS) as usize * UNIT..]
     }
 
-    /// Copies `bytes` bytes of one node over another.
-    pub(crate) fn copy(&mut self, from: NodeRef, to: NodeRef, bytes: usize) {
-        let (source, target) = (from.address(), to.address());
-        let at = |address: u32| (address % CHUNK_UNITS) as usize * UNIT;
-        let chunk = |address: u32| (address / CHUNK_UNITS) as usize;
-        if chunk(source) == chunk(target) {
-            let chunk = &mut self.chunks[chunk(source)];
-            chunk.copy_within(at(source)..at(source) + bytes, at(target));
-            return;
-        }
-        let Ok([source_chunk, target_chunk]) = self.chunks.get_disjoint_mut([chunk(source), chunk(target)])
-        else {
-            panic!("{from:?} and {to:?} are places of this arena")
-        };
-        target_chunk[at(target)..at(target) + bytes]
-            .copy_from_slice(&source_chunk[at(source)..at(source) + bytes]);
-    }
-
-    /// Asks the processor to fetch the beginning of a node, `lines` cache lines of it.
+    /// Asks the processor to fetch some cache lines of a node, counted from its beginning.
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "see SAFETY")]
     #[inline]
-    pub(crate) fn prefetch(&self, node: NodeRef, lines: usize) {
+    pub(crate) fn prefetch(&self, node: NodeRef, lines: Range<usize>) {
         use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
         let start = self.bytes(node).as_ptr();
-        for line in 0..lines {
+        for line in lines {
             // SAFETY: a prefetch reads and writes nothing, whatever the address.
             unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(line * 64).cast()) };
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    pub(crate) fn prefetch(&self, _node: NodeRef, _lines: usize) {}
+    pub(crate) fn prefetch(&self, _node: NodeRef, _lines: Range<usize>) {}
 
     /// Bytes of nodes.
     pub(crate) fn live_bytes(&self) -> u64 {
@@ -120,5 +112,11 @@ impl Arena {
     pub(crate) fn reserved_bytes(&self) -> u64 {
         let free: usize = self.free.iter().map(|places| places.capacity() * size_of::<u32>()).sum();
         (self.chunks.len() * CHUNK_BYTES + free) as u64
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.regions.put(self.chunks.drain(..));
     }
 }

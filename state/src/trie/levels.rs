@@ -59,35 +59,34 @@ impl Levels {
             Kind::Leaf | Kind::Account => {}
             Kind::Extension => {
                 let child = node::extension(bytes).1;
-                self.collect_child(arena, index, parent, 0, child.node, child.is_hashed(), depth);
+                if child.node.is_fresh() {
+                    self.collect_child(arena, index, parent, (0, child.node), child.is_hashed(), depth);
+                }
             }
             Kind::Branch => {
-                for nibble in 0..WIDTH as u8 {
-                    let bytes = arena.bytes(parent);
-                    let child = node::child_ref(bytes, nibble);
-                    if child != NodeRef::EMPTY && child.is_fresh() {
-                        let is_hashed = node::has_hashed_child(bytes, nibble);
-                        self.collect_child(arena, index, parent, nibble, child, is_hashed, depth);
-                    }
+                let mut fresh = [(0, NodeRef::EMPTY); WIDTH];
+                let mut count = 0;
+                for (place, child) in fresh.iter_mut().zip(node::fresh_children(bytes)) {
+                    *place = child;
+                    count += 1;
+                }
+                for child in &fresh[..count] {
+                    let is_hashed = node::has_hashed_child(arena.bytes(parent), child.0);
+                    self.collect_child(arena, index, parent, *child, is_hashed, depth);
                 }
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call's local state")]
     fn collect_child(
         &mut self,
         arena: &mut Arena,
         index: u16,
         parent: NodeRef,
-        nibble: u8,
-        child: NodeRef,
+        (nibble, child): (u8, NodeRef),
         is_hashed: bool,
         depth: usize,
     ) {
-        if !child.is_fresh() {
-            return;
-        }
         let node = child.settled();
         if is_hashed {
             self.push(depth, Place { node, parent: parent.bits(), arena: index, nibble });
@@ -108,7 +107,14 @@ impl Levels {
 
     /// Hashes all that was noted, deepest first. `roots` are the tries' roots by number, of which the hashed ones get
     /// their hashes. Everything is settled then, and nothing noted any more.
-    pub(crate) fn hash(&mut self, arenas: &mut [Option<&mut Arena>], roots: &mut [Child], hasher: &Hasher) {
+    /// `settled` roots, the first ones, were hashed before.
+    pub(crate) fn hash(
+        &mut self,
+        arenas: &mut [Option<&mut Arena>],
+        roots: &mut [Child],
+        settled: usize,
+        hasher: &Hasher,
+    ) {
         let mut digests = [B256::ZERO; BATCH];
         for level in self.levels.iter_mut().rev() {
             for places in level.chunks(BATCH) {
@@ -123,7 +129,7 @@ impl Levels {
             level.clear();
         }
         self.hashed += std::mem::take(&mut self.pending);
-        for root in roots {
+        for root in &mut roots[settled..] {
             root.node = root.node.settled();
         }
     }

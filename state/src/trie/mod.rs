@@ -13,6 +13,7 @@ pub(crate) mod node;
 pub(crate) mod parse;
 pub(crate) mod path;
 pub(crate) mod plain;
+pub(crate) mod region;
 pub(crate) mod rlp;
 pub(crate) mod update;
 pub(crate) mod walk;

@@ -180,6 +180,7 @@ pub(crate) enum Kind {
     Branch,
 }
 
+#[inline]
 pub(crate) fn kind(node: &[u8]) -> Kind {
     match node[0] {
         0 => Kind::Leaf,
@@ -189,33 +190,39 @@ pub(crate) fn kind(node: &[u8]) -> Kind {
     }
 }
 
+#[inline]
 fn u16_at(node: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([node[at], node[at + 1]])
 }
 
+#[inline]
 fn u32_at(node: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([node[at], node[at + 1], node[at + 2], node[at + 3]])
 }
 
+#[inline]
 fn head_len(node: &[u8]) -> usize {
     match kind(node) {
         Kind::Leaf => HEAD,
         Kind::Account => ACCOUNT_HEAD,
         Kind::Extension => EXTENSION_HEAD,
-        Kind::Branch => BRANCH_HEAD + 4 * children(node).count_ones() as usize,
+        Kind::Branch => BRANCH_HEAD + 4 * below_all(children(node)),
     }
 }
 
+#[inline]
 fn rlp_len(node: &[u8]) -> usize {
     usize::from(u16_at(node, 2))
 }
 
 /// Bytes of a node in memory.
+#[inline]
 pub(crate) fn bytes_of(node: &[u8]) -> usize {
     head_len(node) + rlp_len(node)
 }
 
 /// A node's RLP.
+#[inline]
 pub(crate) fn rlp_of(node: &[u8]) -> &[u8] {
     let head = head_len(node);
     &node[head..head + rlp_len(node)]
@@ -250,21 +257,45 @@ pub(crate) fn extension(node: &[u8]) -> (HexPrefix<'_>, Child) {
 }
 
 /// Which children a branch has.
+#[inline]
 pub(crate) fn children(node: &[u8]) -> u16 {
     u16_at(node, HEAD)
 }
 
+#[inline]
 fn inlined(node: &[u8]) -> u16 {
     u16_at(node, HEAD + 2)
 }
 
+#[inline]
 fn place_of_ref(node: &[u8], nibble: u8) -> usize {
     BRANCH_HEAD + 4 * below(children(node), nibble)
 }
 
 /// How many bits are set below one.
+#[inline]
 fn below(mask: u16, nibble: u8) -> usize {
+    if mask == u16::MAX {
+        // The upper levels are full, and counting bits is not one instruction on every processor.
+        return usize::from(nibble);
+    }
     (mask & ((1 << nibble) - 1)).count_ones() as usize
+}
+
+#[inline]
+fn below_all(mask: u16) -> usize {
+    if mask == u16::MAX { WIDTH } else { mask.count_ones() as usize }
+}
+
+/// The nibbles and references of a branch's fresh children.
+pub(crate) fn fresh_children(node: &[u8]) -> impl Iterator<Item = (u8, NodeRef)> {
+    let mut mask = children(node);
+    node[BRANCH_HEAD..head_len(node)].chunks_exact(4).filter_map(move |bytes| {
+        let nibble = mask.trailing_zeros() as u8;
+        mask &= mask - 1;
+        let child = NodeRef(u32_at(bytes, 0));
+        child.is_fresh().then_some((nibble, child))
+    })
 }
 
 /// Where a child of a branch is, or [`NodeRef::EMPTY`].
@@ -277,12 +308,12 @@ pub(crate) fn child_ref(node: &[u8], nibble: u8) -> NodeRef {
 }
 
 /// Where a child's item begins in a branch's RLP.
+#[inline]
 fn item_start(node: &[u8], rlp: &[u8], nibble: u8) -> usize {
     let first = rlp[0];
     let header = if first <= 0xf7 { 1 } else { usize::from(first - 0xf7) + 1 };
     let inlined = inlined(node) & ((1 << nibble) - 1);
-    let hashed = children(node) & !inlined & ((1 << nibble) - 1);
-    let mut start = header + usize::from(nibble) + HASH * hashed.count_ones() as usize;
+    let mut start = header + usize::from(nibble) + HASH * below(children(node), nibble);
     if inlined != 0 {
         // What is inlined is a list below 56 bytes: its first byte tells its length.
         start = header;
@@ -298,6 +329,7 @@ fn item_start(node: &[u8], rlp: &[u8], nibble: u8) -> usize {
 }
 
 /// A child of a branch.
+#[inline]
 pub(crate) fn child(node: &[u8], nibble: u8) -> Child {
     let reference = child_ref(node, nibble);
     if reference == NodeRef::EMPTY {
@@ -461,37 +493,49 @@ pub(crate) fn write_branch(rlp: &mut [u8], children: &[Child; WIDTH], value: &[u
     rlp::write_string(&mut rlp[at..], value);
 }
 
-/// Sets a branch's reference to a child that it has.
-pub(crate) fn set_child_ref(node: &mut [u8], nibble: u8, child: NodeRef) {
-    let place = place_of_ref(node, nibble);
-    node[place..place + 4].copy_from_slice(&child.0.to_le_bytes());
-}
-
 /// Whether a branch has a child for which a hash stands.
 pub(crate) fn has_hashed_child(node: &[u8], nibble: u8) -> bool {
     (children(node) & !inlined(node)) >> nibble & 1 != 0
 }
 
-/// Puts the hash of a fresh child in its place, and says that it is settled.
-pub(crate) fn settle_child(node: &mut [u8], nibble: u8, hash: Option<&[u8; HASH]>) {
+/// Where a child's reference and its hash are in a branch or extension, in bytes.
+#[inline]
+fn places_of(node: &[u8], nibble: u8) -> (usize, usize) {
     match kind(node) {
         Kind::Branch => {
-            let reference = child_ref(node, nibble).settled();
-            set_child_ref(node, nibble, reference);
-            if let Some(hash) = hash {
-                let head = head_len(node);
-                let start = head + item_start(node, rlp_of(node), nibble) + 1;
-                node[start..start + HASH].copy_from_slice(hash);
-            }
+            let rlp = rlp_of(node);
+            (place_of_ref(node, nibble), head_len(node) + item_start(node, rlp, nibble) + 1)
         }
-        Kind::Extension => {
-            let reference = NodeRef(u32_at(node, HEAD)).settled();
-            node[HEAD..HEAD + 4].copy_from_slice(&reference.0.to_le_bytes());
-            if let Some(hash) = hash {
-                let end = bytes_of(node);
-                node[end - HASH..end].copy_from_slice(hash);
-            }
-        }
+        Kind::Extension => (HEAD, bytes_of(node).saturating_sub(HASH)),
         Kind::Leaf | Kind::Account => panic!("a leaf has no child"),
+    }
+}
+
+/// Puts another child in the place of one for which a hash stands, and gives back what was there.
+#[inline]
+pub(crate) fn exchange_child(
+    node: &mut [u8],
+    nibble: u8,
+    child: NodeRef,
+    hash: &[u8; HASH],
+) -> (NodeRef, [u8; HASH]) {
+    let (reference, start) = places_of(node, nibble);
+    let old = NodeRef(u32_at(node, reference));
+    let mut old_hash = [0; HASH];
+    old_hash.copy_from_slice(&node[start..start + HASH]);
+    node[reference..reference + 4].copy_from_slice(&child.0.to_le_bytes());
+    node[start..start + HASH].copy_from_slice(hash);
+    (old, old_hash)
+}
+
+/// Puts the hash of a fresh child in its place, and says that it is settled. A child that stands in its parent whole
+/// has no hash.
+#[inline]
+pub(crate) fn settle_child(node: &mut [u8], nibble: u8, hash: Option<&[u8; HASH]>) {
+    let (reference, start) = places_of(node, nibble);
+    let child = NodeRef(u32_at(node, reference)).settled();
+    node[reference..reference + 4].copy_from_slice(&child.0.to_le_bytes());
+    if let Some(hash) = hash {
+        node[start..start + HASH].copy_from_slice(hash);
     }
 }

@@ -57,29 +57,26 @@ impl<'a> HexPrefix<'a> {
 
     /// How many of its nibbles a key has from a place on.
     pub(crate) fn matches(self, key: &[u8], from: usize) -> usize {
-        let len = self.len().min((2 * key.len()).saturating_sub(from));
-        let mut index = 0;
-        // Where both are aligned alike, whole bytes are compared.
-        let shift = 2 - usize::from(self.is_odd());
-        if (index + shift) % 2 != (from + index) % 2 {
-            while index < len && self.at(index) == nibble(key, from + index) {
-                index += 1;
-            }
-            return index;
+        let odd = usize::from(self.is_odd());
+        if from % 2 != odd {
+            // Only where a key ends before another does: paths to keys of one length are aligned as the keys are.
+            let len = self.len().min((2 * key.len()).saturating_sub(from));
+            return (0..len).find(|at| self.at(*at) != nibble(key, from + at)).unwrap_or(len);
         }
-        while index < len {
-            if (from + index).is_multiple_of(2)
-                && index + 1 < len
-                && self.bytes[(index + shift) / 2] == key[(from + index) / 2]
-            {
-                index += 2;
-            } else if self.at(index) == nibble(key, from + index) {
-                index += 1;
-            } else {
-                break;
-            }
+        let Some(rest) = key.get(from.div_ceil(2)..) else { return 0 };
+        if odd == 1 && self.bytes[0] & 0xf != key[from / 2] & 0xf {
+            return 0;
         }
-        index
+        let own = &self.bytes[1..];
+        if rest.len() >= own.len() && rest[..own.len()] == *own {
+            return odd + 2 * own.len();
+        }
+        let bytes = own.iter().zip(rest).take_while(|(one, other)| one == other).count();
+        let half = match (own.get(bytes), rest.get(bytes)) {
+            (Some(one), Some(other)) => usize::from(one >> 4 == other >> 4),
+            _ => 0,
+        };
+        odd + 2 * bytes + half
     }
 
     pub(crate) fn nibbles(self) -> impl Iterator<Item = u8> + 'a {

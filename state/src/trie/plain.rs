@@ -112,7 +112,9 @@ impl Trie {
                 Ok(())
             }
             Err(blinded) => {
-                take(&mut self.log).undo(&mut self.arena);
+                let mut log = take(&mut self.log);
+                log.back(&mut self.arena);
+                log.undo(&mut self.arena);
                 self.root = self.settled;
                 Err(blinded.into())
             }
@@ -122,7 +124,7 @@ impl Trie {
     /// The root, all that changed hashed in batches.
     pub fn root(&mut self, hasher: &Hasher) -> B256 {
         self.levels.collect(&mut self.arena, 0, &self.root, 0, 0);
-        self.levels.hash(&mut [Some(&mut self.arena)], std::slice::from_mut(&mut self.root), hasher);
+        self.levels.hash(&mut [Some(&mut self.arena)], std::slice::from_mut(&mut self.root), 0, hasher);
         take(&mut self.log).finish(&mut self.arena);
         self.settled = self.root;
         root_hash(&self.root)

@@ -2,10 +2,11 @@
 
 use super::{
     arena::Arena,
-    node::{self, Child, Kind, NodeRef, StorageRef, WIDTH},
+    node::{self, Child, HASH, Kind, NodeRef, StorageRef, WIDTH},
     path::{self, nibble},
 };
 use alloy_primitives::hex;
+use std::collections::HashSet;
 
 /// One write. A batch is sorted by key, each key once.
 #[derive(Debug, Clone, Copy)]
@@ -37,51 +38,85 @@ pub(crate) fn path_text(path: &[u8]) -> String {
     std::iter::once("0x".to_owned()).chain(digits).collect()
 }
 
-/// What writes did to an arena, so that they can be undone, or what they replaced be given back.
+/// What writes did to an arena: the way back, and once that is gone, the way forth.
+///
+/// A branch whose children change is changed where it lies, so that hardly more memory is written than the children's
+/// hashes take; everything else that changes gets a new place, and what it replaces stays where it is.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// Places taken.
     pub(crate) made: Vec<NodeRef>,
-    /// Of these, places given back since.
-    pub(crate) unmade: Vec<NodeRef>,
-    /// Nodes that earlier versions still have, and this one does not.
+    /// Nodes that this version does not have any more. Some of them may have been made by it.
     pub(crate) replaced: Vec<NodeRef>,
     /// Roots of whole tries of which the same holds.
     pub(crate) dropped: Vec<NodeRef>,
+    /// Children that changed in their places, in order.
+    patches: Vec<Patch>,
+}
+
+/// A node's child as it was; once the patch is taken back, as it is to be.
+#[derive(Debug, Clone, Copy)]
+struct Patch {
+    parent: NodeRef,
+    child: NodeRef,
+    hash: [u8; HASH],
+    nibble: u8,
 }
 
 impl Log {
-    fn memory(&self) -> usize {
-        (self.made.capacity() + self.unmade.capacity() + self.replaced.capacity() + self.dropped.capacity())
-            * size_of::<NodeRef>()
-    }
-
     /// Bytes that it holds.
     pub(crate) fn bytes(&self) -> u64 {
-        self.memory() as u64
+        let nodes = self.made.capacity() + self.replaced.capacity() + self.dropped.capacity();
+        (nodes * size_of::<NodeRef>() + self.patches.capacity() * size_of::<Patch>()) as u64
     }
 
-    /// Gives back what the writes made: they never were. Their nodes must not be used any more.
-    pub(crate) fn undo(mut self, arena: &mut Arena) {
-        // A place may have been taken, given back and taken again.
-        self.made.sort_unstable_by_key(|node| node.bits());
-        self.unmade.sort_unstable_by_key(|node| node.bits());
-        let mut unmade = self.unmade.iter().peekable();
-        for node in &self.made {
-            if unmade.next_if_eq(&node).is_none() {
-                arena.free(*node);
-            }
+    /// Nodes that were made or changed, and are there still.
+    pub(crate) fn written(&self) -> Vec<NodeRef> {
+        let replaced: HashSet<u32> = self.replaced.iter().map(|node| node.settled().bits()).collect();
+        let nodes = self.made.iter().copied().chain(self.patches.iter().map(|patch| patch.parent));
+        let mut nodes: Vec<NodeRef> = nodes.filter(|node| !replaced.contains(&node.bits())).collect();
+        nodes.sort_unstable_by_key(|node| node.bits());
+        nodes.dedup();
+        nodes
+    }
+
+    /// Takes an arena that is at this version back to the one before.
+    pub(crate) fn back(&mut self, arena: &mut Arena) {
+        for patch in self.patches.iter_mut().rev() {
+            patch.swap(arena);
+        }
+    }
+
+    /// Takes an arena that is at the version before to this one, again.
+    pub(crate) fn forth(&mut self, arena: &mut Arena) {
+        for patch in &mut self.patches {
+            patch.swap(arena);
+        }
+    }
+
+    /// Gives back what the writes made: they never were. The arena must be at another version.
+    pub(crate) fn undo(self, arena: &mut Arena) {
+        for node in self.made {
+            arena.free(node);
         }
     }
 
     /// Gives back what the writes replaced: no version before this one is needed any more.
     pub(crate) fn finish(self, arena: &mut Arena) {
         for node in self.replaced {
-            arena.free(node);
+            arena.free(node.settled());
         }
         for root in self.dropped {
             free_all(arena, root);
         }
+    }
+}
+
+impl Patch {
+    fn swap(&mut self, arena: &mut Arena) {
+        let node = arena.bytes_mut(self.parent);
+        let (child, hash) = node::exchange_child(node, self.nibble, self.child, &self.hash);
+        (self.child, self.hash) = (child, hash);
     }
 }
 
@@ -153,12 +188,7 @@ impl<'a> Updater<'a> {
 
     /// Lets go of a node that this version has no more.
     fn retire(&mut self, node: NodeRef) {
-        if node.is_fresh() {
-            self.log.unmade.push(node.settled());
-            self.arena.free(node.settled());
-        } else {
-            self.log.replaced.push(node);
-        }
+        self.log.replaced.push(node);
     }
 
     /// A trie of what is written where nothing was.
@@ -226,8 +256,16 @@ impl<'a> Updater<'a> {
                 && leaf_path.matches(write.key, depth) == leaf_path.len()
         };
         if let Some(write) = writes.iter().find(is_same) {
-            if write.value == Some(value) && write.storage == storage && writes.len() == 1 {
-                return child;
+            if let [only] = writes {
+                if write.value == Some(value) && write.storage == storage {
+                    return child;
+                }
+                self.retire(child.node);
+                if only.value.is_some() {
+                    return self.leaf(only, depth);
+                }
+                self.leaves -= 1;
+                return Child::EMPTY;
             }
             self.retire(child.node);
             self.leaves -= 1;
@@ -275,6 +313,11 @@ impl<'a> Updater<'a> {
             if new.node == below.node && !new.node.is_fresh() {
                 return Ok(child);
             }
+            if new.is_hashed() && below.is_hashed() && node::kind(self.arena.bytes(new.node)) == Kind::Branch
+            {
+                self.change_child(child.node.settled(), 0, &new);
+                return Ok(Child::made(self.arena, child.node.settled()));
+            }
             return self.join(key, depth, depth + len, new, Some(child.node));
         };
         // The path is split: a branch takes its place, with what was below as one of its children.
@@ -314,34 +357,24 @@ impl<'a> Updater<'a> {
 
     fn update_branch(&mut self, child: Child, depth: usize, writes: &[Write<'_>]) -> Result<Child, Blinded> {
         let (own, rest) = split_own(depth, writes);
-        if own.is_none() && writes.len() > 1 {
-            let bytes = self.arena.bytes(child.node);
-            for (nibble, _) in groups(depth, rest) {
-                let below = node::child_ref(bytes, nibble);
-                if below.is_stored() {
-                    self.arena.prefetch(below, 2);
-                }
-            }
-        }
-        let mut changed: [(u8, Child); WIDTH] = [(0, Child::EMPTY); WIDTH];
-        let mut count = 0;
-        let mut is_simple = own.is_none();
+        // Children for which a hash stands before and after change where they lie; what else changes takes a new node.
+        let mut others: Vec<(u8, Child)> = Vec::new();
+        let mut is_changed = false;
         for (nibble, group) in groups(depth, rest) {
             let old = node::child(self.arena.bytes(child.node), nibble);
             let new = self.update(old, depth + 1, group)?;
             if new.node == old.node && !new.node.is_fresh() {
                 continue;
             }
-            is_simple &= !old.is_empty() && old.is_hashed() && new.is_hashed();
-            changed[count] = (nibble, new);
-            count += 1;
+            is_changed = true;
+            if old.is_hashed() && new.is_hashed() {
+                self.change_child(child.node.settled(), nibble, &new);
+            } else {
+                others.push((nibble, new));
+            }
         }
-        let changed = &changed[..count];
-        if changed.is_empty() && own.is_none() {
-            return Ok(child);
-        }
-        if is_simple {
-            return Ok(self.change_children(child, changed));
+        if others.is_empty() && own.is_none() {
+            return Ok(if is_changed { Child::made(self.arena, child.node.settled()) } else { child });
         }
         let bytes = self.arena.bytes(child.node);
         let old_value = node::branch_value(bytes).to_vec();
@@ -354,11 +387,11 @@ impl<'a> Updater<'a> {
         for nibble in 0..WIDTH as u8 {
             children[usize::from(nibble)] = node::child(bytes, nibble);
         }
-        for (nibble, new) in changed {
+        for (nibble, new) in &others {
             children[usize::from(*nibble)] = *new;
         }
-        if own.is_some() && changed.is_empty() && value == old_value {
-            return Ok(child);
+        if others.is_empty() && value == old_value {
+            return Ok(if is_changed { Child::made(self.arena, child.node.settled()) } else { child });
         }
         let value = value.to_vec();
         let new = self.branch_of(writes[0].key, depth, depth, &children, &value)?;
@@ -366,26 +399,11 @@ impl<'a> Updater<'a> {
         Ok(new)
     }
 
-    /// The branch with some children replaced, in place if it is this version's own.
-    fn change_children(&mut self, child: Child, changed: &[(u8, Child)]) -> Child {
-        let target = if child.node.is_fresh() {
-            child.node.settled()
-        } else {
-            let bytes = node::bytes_of(self.arena.bytes(child.node));
-            let copy = self.arena.allocate(bytes);
-            self.arena.copy(child.node, copy, bytes);
-            self.log.made.push(copy);
-            self.log.replaced.push(child.node);
-            copy
-        };
-        let bytes = self.arena.bytes_mut(target);
-        for (nibble, new) in changed {
-            node::set_child_ref(bytes, *nibble, new.node);
-            if !new.node.is_fresh() {
-                node::settle_child(bytes, *nibble, new.hash());
-            }
-        }
-        Child::made(self.arena, target)
+    /// Replaces a child of a branch or extension where it lies. A hash stands for it before and after.
+    fn change_child(&mut self, parent: NodeRef, nibble: u8, new: &Child) {
+        let node = self.arena.bytes_mut(parent);
+        let (child, hash) = node::exchange_child(node, nibble, new.node, new.hash().unwrap_or(&[0; HASH]));
+        self.log.patches.push(Patch { parent, child, hash, nibble });
     }
 
     /// The node for these children and this value, whichever kind that takes, behind the nibbles `from..depth` of

@@ -2,4 +2,5 @@
 
 mod index;
 mod naive;
+mod official;
 mod plain;

@@ -1,0 +1,115 @@
+//! Memory for arenas: large pages, handed out in chunks.
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use parking_lot::Mutex;
+use std::{fmt, ops::Range, sync::Arc};
+
+/// Bytes of a chunk, the most a node may have.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+/// What the system is asked for at a time: a large page on x86-64 and AArch64.
+const REGION_BYTES: usize = 2 << 20;
+
+/// Memory that arenas share. A shard's nodes lie in many regions, and a region holds chunks of many shards: so a state
+/// of any size takes hardly more large pages than it fills, and walking it misses few translations.
+///
+/// Chunks that come back are given out again; a region goes back to the system with its last chunk. Pages are first
+/// touched, and so placed on a NUMA node, by whoever writes the first node into a chunk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Regions {
+    shared: Arc<Mutex<Free>>,
+}
+
+#[derive(Debug, Default)]
+struct Free {
+    chunks: Vec<Chunk>,
+    /// What is left of the last region.
+    rest: Option<(Arc<MmapRaw>, Range<usize>)>,
+}
+
+/// [`CHUNK_BYTES`] of memory, zeroed when they are new.
+pub(crate) struct Chunk {
+    /// First byte in the region.
+    start: usize,
+    region: Arc<MmapRaw>,
+}
+
+impl Regions {
+    /// A chunk whose content is arbitrary.
+    ///
+    /// # Panics
+    ///
+    /// If the system gives no memory, as any allocation does.
+    pub(crate) fn take(&self) -> Chunk {
+        let mut free = self.shared.lock();
+        if let Some(chunk) = free.chunks.pop() {
+            return chunk;
+        }
+        let (region, mut rest) = free.rest.take().unwrap_or_else(new_region);
+        let start = rest.start;
+        rest.start += CHUNK_BYTES;
+        if rest.len() >= CHUNK_BYTES {
+            free.rest = Some((Arc::clone(&region), rest));
+        }
+        Chunk { start, region }
+    }
+
+    /// Takes chunks back.
+    pub(crate) fn put(&self, chunks: impl Iterator<Item = Chunk>) {
+        self.shared.lock().chunks.extend(chunks);
+    }
+}
+
+/// A region, and its part that begins with a large page.
+fn new_region() -> (Arc<MmapRaw>, Range<usize>) {
+    // Twice the size, so that a large page fits wherever it begins; what is never touched costs nothing.
+    let region = match MmapOptions::new().len(2 * REGION_BYTES).map_anon() {
+        Ok(map) => MmapRaw::from(map),
+        Err(error) => panic!("the system gives no {} bytes for the state trie: {error}", 2 * REGION_BYTES),
+    };
+    let start = (region.as_mut_ptr() as usize).wrapping_neg() % REGION_BYTES;
+    // Small pages do as well: it is a matter of speed.
+    let _ = region.advise_range(Advice::HugePage, start, REGION_BYTES);
+    (Arc::new(region), start..start + REGION_BYTES)
+}
+
+#[expect(unsafe_code, reason = "see SAFETY")]
+impl Chunk {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: `Regions` gives each chunk of a region out once, within its bounds, so that nobody else has these
+        // bytes; the region lives as long as `self.region`; fresh anonymous pages are zero, so they are initialised.
+        unsafe { std::slice::from_raw_parts(self.region.as_ptr().add(self.start), CHUNK_BYTES) }
+    }
+
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; the exclusive reference is to the only owner of these bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.region.as_mut_ptr().add(self.start), CHUNK_BYTES) }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk").field("start", &self.start).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_do_not_overlap_and_are_used_again() {
+        let regions = Regions::default();
+        let mut chunks: Vec<Chunk> = (0..100).map(|_| regions.take()).collect();
+        for (number, chunk) in chunks.iter_mut().enumerate() {
+            assert!(chunk.bytes().iter().all(|byte| *byte == 0));
+            chunk.bytes_mut().fill(number as u8 + 1);
+        }
+        for (number, chunk) in chunks.iter().enumerate() {
+            assert!(chunk.bytes().iter().all(|byte| *byte == number as u8 + 1), "chunk {number}");
+        }
+        regions.put(chunks.drain(..));
+        assert!(regions.take().bytes()[0] != 0, "memory that came back is given out first");
+    }
+}
