@@ -1,6 +1,8 @@
 use super::{
     account::SlotValue,
+    codes::Codes,
     error::{SsmtError, TrieName, VersionId},
+    flat::{Difference, FlatCache, PATH_MAX},
     ownership::Ownership,
     shard::{Shard, ShardLog},
     top::{CUT, SHARDS, Top},
@@ -29,11 +31,13 @@ pub struct SsmtConfig {
     pub large_storage_from: u32,
     /// Blocks after which the ranges of the workers are cut anew from their loads; 0 for never.
     pub rebalance_every: u64,
+    /// Bytes, about, for the values that readers find without hashing; 0 for no such cache.
+    pub flat_cache_bytes: u64,
 }
 
 impl Default for SsmtConfig {
     fn default() -> Self {
-        Self { history: 128, large_storage_from: 4096, rebalance_every: 16 }
+        Self { history: 128, large_storage_from: 4096, rebalance_every: 16, flat_cache_bytes: 256 << 20 }
     }
 }
 
@@ -47,6 +51,8 @@ pub struct Ssmt {
     workers: Arc<dyn Workers>,
     config: SsmtConfig,
     pub(super) versions: RwLock<Versions>,
+    pub(super) codes: Codes,
+    pub(super) flat: Option<FlatCache>,
     /// Held while a version is made.
     sealing: Mutex<Sealing>,
 }
@@ -90,8 +96,10 @@ impl Ssmt {
             shards: shards.into_iter().map(RwLock::new).collect(),
             hasher,
             workers,
-            config,
             versions: RwLock::new(Versions::new(Arc::new(top))),
+            codes: Codes::default(),
+            flat: FlatCache::new(config.flat_cache_bytes, VersionId(0)),
+            config,
             sealing: Mutex::new(Sealing { ownership, loads: Box::new([0; SHARDS]), sealed: 0 }),
         }
     }
@@ -126,6 +134,9 @@ impl Ssmt {
 
         let (top, logs, nodes_hashed) = self.work(&mut sealing, &base, accounts, slots)?;
         let root = top.hash();
+        if !changes.codes.is_empty() {
+            self.codes.codes.write().extend(changes.codes.iter().cloned());
+        }
         let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
         Ok(Sealed { version, root, nodes_hashed })
     }
@@ -226,6 +237,14 @@ impl Ssmt {
     /// [`SsmtError::UnknownVersion`].
     pub fn set_head(&self, version: VersionId) -> Result<(), SsmtError> {
         let _sealing = self.sealing.lock();
+        if let Some(flat) = &self.flat {
+            let steps = {
+                let versions = self.versions.read();
+                versions.get(version)?;
+                versions.steps(*flat.line(), version, PATH_MAX)
+            };
+            flat.move_to(version, steps.map(|steps| Difference::of(&steps)).as_ref());
+        }
         self.versions.write().set_head(version, self.config.history, &self.shards)
     }
 

@@ -1,5 +1,6 @@
 use super::{
     error::{SsmtError, VersionId},
+    flat::Step,
     shard::{Shard, ShardLog, finish},
     top::Top,
 };
@@ -196,15 +197,23 @@ impl Versions {
         }
     }
 
-    /// The versions from `ancestor` (exclusive) to `version`, latest first; `None` if it is no ancestor.
-    pub(crate) fn since(&self, ancestor: VersionId, version: VersionId) -> Option<Vec<Arc<Version>>> {
-        let mut line = Vec::new();
-        let mut at = version;
-        while at != ancestor {
-            let version = self.kept.get(&at)?;
-            line.push(Arc::clone(version));
-            at = version.parent?;
+    /// The blocks to undo and to make on the way from one version to another; `None` if there are more than
+    /// `steps_max`, or one of the versions is not kept.
+    pub(crate) fn steps(&self, from: VersionId, to: VersionId, steps_max: usize) -> Option<Vec<Step>> {
+        let (mut back, mut forth) = (Vec::new(), Vec::new());
+        let (mut one, mut other) = (from, to);
+        while one != other {
+            if back.len() + forth.len() == steps_max {
+                return None;
+            }
+            // Children have higher numbers than their parents.
+            let is_forward = other > one;
+            let (at, steps) = if is_forward { (&mut other, &mut forth) } else { (&mut one, &mut back) };
+            let version = self.kept.get(at)?;
+            steps.push(Step { changes: Arc::clone(&version.changes), is_forward });
+            *at = version.parent?;
         }
-        Some(line)
+        back.extend(forth.into_iter().rev());
+        Some(back)
     }
 }

@@ -14,6 +14,7 @@ pub(crate) const KEY_NIBBLES: usize = 64;
 
 /// A node by its RLP. A branch has no value: keys are of one length.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub(crate) enum Parsed<'a> {
     Leaf { path: HexPrefix<'a>, value: &'a [u8] },
     Extension { path: HexPrefix<'a>, child: Item<'a> },

@@ -3,4 +3,6 @@
 mod model;
 mod nodes;
 mod partial;
+mod proofs;
 mod random;
+mod readers;

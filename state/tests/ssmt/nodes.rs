@@ -43,8 +43,8 @@ impl Nodes {
         self.trie(name)?.get(path)
     }
 
-    /// The nodes on the ways to a key, hashed: those that stand for themselves.
-    fn way(&self, name: TrieName, key: B256) -> impl Iterator<Item = &Bytes> {
+    /// The nodes on the way to a key, hashed, from the root on: those that stand for themselves.
+    pub(crate) fn way(&self, name: TrieName, key: B256) -> impl Iterator<Item = &Bytes> {
         let key = Nibbles::unpack(key).to_vec();
         self.trie(name)
             .into_iter()
@@ -54,11 +54,11 @@ impl Nodes {
     }
 
     /// The nodes on the ways to these accounts and slots.
-    pub(crate) fn ways<'a>(
-        &'a self,
+    pub(crate) fn ways(
+        &self,
         accounts: impl IntoIterator<Item = Address>,
         slots: impl IntoIterator<Item = (Address, U256)>,
-    ) -> BTreeSet<&'a Bytes> {
+    ) -> BTreeSet<&Bytes> {
         let mut all = BTreeSet::new();
         for address in accounts {
             all.extend(self.way(TrieName::Accounts, keccak256(address)));

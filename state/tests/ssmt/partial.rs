@@ -294,8 +294,9 @@ fn list(items: &[Vec<u8>]) -> Vec<u8> {
 #[test]
 fn nodes_that_unfold_without_end_are_refused() {
     // 16 times the same child, 60 times below each other.
-    let mut nodes =
-        vec![list(&[alloy_rlp::encode([0x31; 20].as_slice()), alloy_rlp::encode([1_u8; 70].as_slice())])];
+    let account = alloy_rlp::encode(TrieAccount::default());
+    let path = alloy_rlp::encode([0x20, 0x12, 0x34].as_slice());
+    let mut nodes = vec![list(&[path, alloy_rlp::encode(account.as_slice())])];
     for _ in 0..60 {
         let hash = alloy_rlp::encode(keccak256(nodes.last().unwrap()));
         let mut items = vec![hash; 16];
@@ -308,14 +309,13 @@ fn nodes_that_unfold_without_end_are_refused() {
 
     // 1,500 accounts with one and the same storage of 1,500 slots.
     let key = |number: u64| keccak256(number.to_be_bytes());
-    let slots = (0..1500).map(|slot| (key(slot), alloy_rlp::encode(slot + 1))).collect();
-    let storage_root =
-        alloy_trie::root::storage_root((0..1500).map(|slot| (key(slot), U256::from(slot + 1))));
+    let slots = built(&(0..1500).map(|slot| (key(slot), alloy_rlp::encode(slot + 1))).collect());
+    let storage_root = keccak256(&slots[&vec![]]);
     let value = alloy_rlp::encode(TrieAccount { storage_root, ..TrieAccount::default() });
     let accounts = (0..1500).map(|account| (key(account), value.clone())).collect();
     let accounts = built(&accounts);
     let root = keccak256(&accounts[&vec![]]);
-    let nodes: Vec<Bytes> = accounts.into_values().chain(built(&slots).into_values()).collect();
+    let nodes: Vec<Bytes> = accounts.into_values().chain(slots.into_values()).collect();
     let error = import(root, &nodes, &B256Set::default(), &SsmtConfig::default()).unwrap_err();
     assert!(error.to_string().ends_with("the nodes stand for many times their own size"), "{error}");
 }

@@ -43,6 +43,7 @@ fn sequence(seed: u64) {
         history: random.random_range(0..5),
         large_storage_from: *[1, 8, 50, 4096].choose(&mut random).unwrap(),
         rebalance_every: *[0, 1, 3].choose(&mut random).unwrap(),
+        ..SsmtConfig::default()
     };
     let trie = Ssmt::new(config.clone(), Arc::new(Hasher::cpu()), Arc::new(Threads(threads)));
     let first = Known { version: trie.head(), state: MemoryState::complete(), parent: None };
