@@ -121,9 +121,79 @@ fn what_is_wrong_with_a_file_is_named_with_its_line() {
 }
 
 #[test]
+fn what_is_proven_can_be_checked_against_the_root_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (paths, root) = files(folder.path());
+    let root = root.to_string();
+    let of = |index: u64| Address::left_padding_from(&(index * 0x9e37_79b9).to_be_bytes()).to_string();
+    let absent = Address::repeat_byte(0xee).to_string();
+    let proof_file = folder.path().join("proof.json");
+    let check = |proof: &Value, root: &str| {
+        fs::write(&proof_file, proof.to_string()).unwrap();
+        let output = citius(&["state", "check-proof", "--root", root, proof_file.to_str().unwrap()]);
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    for (address, slots) in
+        [(of(8), ["0x3", "7", "100"]), (of(0), ["0", "1", "2"]), (absent, ["0", "1", "2"])]
+    {
+        let mut arguments = vec!["state", "prove", paths[1].to_str().unwrap(), "--address", &address];
+        arguments.extend(slots.iter().flat_map(|slot| ["--slot", slot]));
+        let output = citius(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let proof: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(proof["storageProof"].as_array().unwrap().len(), 3);
+        let (code, said) = check(&proof, &root);
+        assert_eq!((code, said.starts_with("proven: account ")), (0, true), "{said}");
+        assert_eq!(check(&json!({"jsonrpc": "2.0", "id": 1, "result": &proof}), &root).0, 0);
+        assert_eq!(check(&proof, &B256::repeat_byte(1).to_string()).0, 1, "another root");
+        for (pointer, value) in [
+            ("/nonce", json!("0x123")),
+            ("/balance", json!("0x123")),
+            ("/storageProof/0/value", json!("0x123")),
+            ("/accountProof", json!([])),
+        ] {
+            let mut wrong = proof.clone();
+            *wrong.pointer_mut(pointer).unwrap() = value;
+            let (code, said) = check(&wrong, &root);
+            assert_eq!((code, said.starts_with("not proven: ")), (1, true), "{pointer}: {said}");
+        }
+    }
+    let value = citius(&["state", "prove", paths[0].to_str().unwrap(), "--address", &of(8), "--slot", "3"]);
+    let value: Value = serde_json::from_slice(&value.stdout).unwrap();
+    assert_eq!((&value["nonce"], &value["storageProof"][0]["value"]), (&json!("0x8"), &json!("0x18")));
+}
+
+#[test]
+fn what_is_no_proof_is_bad_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proof.json");
+    for (text, needle) in [("{", "EOF"), ("{}", "missing field"), (r#"{"result": {}}"#, "missing field")] {
+        fs::write(&file, text).unwrap();
+        let output =
+            citius(&["state", "check-proof", "--root", &B256::ZERO.to_string(), file.to_str().unwrap()]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains("proof.json: no proof") && stderr.contains(needle), "{text}: {stderr}");
+    }
+    for (arguments, needle) in [
+        (&["state", "check-proof", "--root", "0x12", "proof.json"][..], "--root"),
+        (&["state", "prove", "genesis.json", "--address", "0x12"], "--address"),
+        (
+            &["state", "prove", "genesis.json", "--address", &format!("{}", Address::ZERO), "--slot", "x"],
+            "--slot",
+        ),
+    ] {
+        let output = citius(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(needle), "{arguments:?}");
+    }
+}
+
+#[test]
 fn help_shows_examples() {
-    for command in [&["state", "--help"][..], &["state", "build", "--help"], &["state", "root", "--help"]] {
-        let output = citius(command);
+    for command in ["", "build", "root", "prove", "check-proof"] {
+        let arguments = ["state", command, "--help"].into_iter().filter(|argument| !argument.is_empty());
+        let output = citius(&arguments.collect::<Vec<_>>());
         assert_eq!(output.status.code(), Some(0));
         assert!(
             String::from_utf8_lossy(&output.stdout).contains("Examples:\n  citius state "),
