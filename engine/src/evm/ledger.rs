@@ -64,7 +64,7 @@ impl Ledger {
             (Step::SystemCall(call), EvmOutput::Fatal(reason)) => {
                 Err(BlockError::SystemCall { contract: call.contract, reason })
             }
-            (Step::Credits, EvmOutput::Credits) => Ok(()),
+            (Step::DaoRefund | Step::Credits, EvmOutput::Credits) => Ok(()),
             (step, output) => panic!("step {step:?} gave the output of another: {output:?}"),
         }
     }

@@ -16,9 +16,7 @@ use crate::{
     block::PAYMENT_GAS_MAX,
     scheduler::{Change, EntryIndex, Interrupt, LocationId, View, Vm},
 };
-use alloy_consensus::BlockHeader;
 use alloy_evm::eth::dao_fork;
-use alloy_hardforks::{EthereumHardfork, EthereumHardforks};
 use alloy_primitives::{
     Address, Bloom, U256,
     map::{AddressSet, HashSet, IndexMap},
@@ -61,7 +59,7 @@ pub(crate) enum EvmOutput {
     /// A transaction that may not stand here.
     Invalid(InvalidTransaction),
     SystemCall(ExecutionResult),
-    /// Rewards and withdrawals are written.
+    /// Rewards and withdrawals are written, or the DAO's refund.
     Credits,
     /// The header lacks something.
     Header(InvalidHeader),
@@ -472,6 +470,7 @@ impl EvmStream {
                     .run(|handler, evm| handler.run_system_call(evm))
                     .map(|output| output.map_or_else(|other| other, EvmOutput::SystemCall))
             }
+            Step::DaoRefund => drain_dao(local).map(|()| EvmOutput::Credits),
             Step::Credits => self.write_credits(local, prepared).map(|()| EvmOutput::Credits),
             Step::Refuse(_) => Ok(EvmOutput::Refused),
         };
@@ -487,22 +486,11 @@ impl EvmStream {
         local: &mut EvmLocal<W>,
         prepared: &PreparedBlock,
     ) -> Result<(), Interrupt<Self>> {
-        let header = &prepared.block.header;
-        let clears_empty = local.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
-        let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
-        let view = Self::view(local);
-        let mut writes = Credits::default();
-        if self.ethereum_fork_at(EthereumHardfork::Dao, header.number()) {
-            drain_dao(view, &mut writes)?;
-        }
+        let mut credits = Credits::default();
         for (address, amount) in steps::credits(self.chain(), &prepared.block) {
-            writes.of(address).rare.get_or_insert_default().credit += amount;
+            credits.of(address).rare.get_or_insert_default().credit += amount;
         }
-        for (address, write) in writes.0 {
-            let location = view.locate(EvmKey::Account(address), None)?;
-            view.write(location, EvmWrite::Account(AccountWrite { end, ..write }));
-        }
-        Ok(())
+        credits.write(local)
     }
 
     /// The sender of an entry that is one transaction.
@@ -514,14 +502,10 @@ impl EvmStream {
             _ => None,
         }
     }
-
-    fn ethereum_fork_at(&self, fork: EthereumHardfork, number: u64) -> bool {
-        self.chain().ethereum_fork_activation(fork).transitions_at_block(number)
-    }
 }
 
-/// What accounts receive at a block's end, in the order of the protocol's first word on each: what cannot be read
-/// is the same one every time.
+/// What accounts receive from the protocol, in the order of its first word on each: what cannot be read is the same
+/// one every time.
 #[derive(Default)]
 struct Credits(IndexMap<Address, AccountWrite>);
 
@@ -529,10 +513,23 @@ impl Credits {
     fn of(&mut self, address: Address) -> &mut AccountWrite {
         self.0.entry(address).or_default()
     }
+
+    fn write<W: View<EvmStream>>(self, local: &mut EvmLocal<W>) -> Result<(), Interrupt<EvmStream>> {
+        let clears_empty = local.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
+        let end = if clears_empty { End::ClearIfEmpty } else { End::Exists };
+        let view = EvmStream::view(local);
+        for (address, write) in self.0 {
+            let location = view.locate(EvmKey::Account(address), None)?;
+            view.write(location, EvmWrite::Account(AccountWrite { end, ..write }));
+        }
+        Ok(())
+    }
 }
 
 /// Moves the DAO's ether to its refund contract ([EIP-779](https://eips.ethereum.org/EIPS/eip-779)).
-fn drain_dao<W: View<EvmStream>>(view: &mut W, writes: &mut Credits) -> Result<(), Interrupt<EvmStream>> {
+fn drain_dao<W: View<EvmStream>>(local: &mut EvmLocal<W>) -> Result<(), Interrupt<EvmStream>> {
+    let view = EvmStream::view(local);
+    let mut credits = Credits::default();
     let mut drained = U256::ZERO;
     for address in dao_fork::DAO_HARDFORK_ACCOUNTS {
         let (read, value) = view.read(EvmKey::Account(address), None)?;
@@ -545,11 +542,11 @@ fn drain_dao<W: View<EvmStream>>(view: &mut W, writes: &mut Credits) -> Result<(
         let balance = base.unwrap_or_default().balance;
         drained += balance;
         if !balance.is_zero() {
-            writes.of(address).balance_delta = balance.wrapping_neg();
+            credits.of(address).balance_delta = balance.wrapping_neg();
         }
     }
-    writes.of(dao_fork::DAO_HARDFORK_BENEFICIARY).rare.get_or_insert_default().credit += drained;
-    Ok(())
+    credits.of(dao_fork::DAO_HARDFORK_BENEFICIARY).rare.get_or_insert_default().credit += drained;
+    credits.write(local)
 }
 
 impl<W: View<EvmStream>> EvmLocal<W> {

@@ -15,7 +15,7 @@ use alloy_evm::{
         },
     },
 };
-use alloy_hardforks::EthereumHardforks;
+use alloy_hardforks::{EthereumHardfork, EthereumHardforks};
 use alloy_primitives::{Address, Bytes, U256};
 use revm::primitives::hardfork::SpecId;
 
@@ -24,11 +24,14 @@ use revm::primitives::hardfork::SpecId;
 pub(crate) enum Step {
     /// The header lacks what its fork demands: the block is refused here.
     Refuse(BlockError),
+    /// The DAO's ether goes to its refund contract, before anything else in the block
+    /// ([EIP-779](https://eips.ethereum.org/EIPS/eip-779)).
+    DaoRefund,
     /// A call that the protocol makes, before or after the transactions.
     SystemCall(SystemCall),
     /// The transaction with this index.
     Transaction(usize),
-    /// Credits at the block's end: rewards, withdrawals, the DAO's refund.
+    /// Credits at the block's end: rewards, withdrawals.
     Credits,
 }
 
@@ -80,6 +83,9 @@ fn steps(chain: &ChainSpec, block: &Block, spec: SpecId) -> Vec<Step> {
         })];
     }
     let mut steps = Vec::with_capacity(block.transactions.len() + 6);
+    if chain.ethereum_fork_activation(EthereumHardfork::Dao).transitions_at_block(header.number) {
+        steps.push(Step::DaoRefund);
+    }
     if !chain.makes_system_calls() {
         steps.extend((0..block.transactions.len()).map(Step::Transaction));
         steps.push(Step::Credits);

@@ -14,9 +14,14 @@ use alloy_eips::eip7685::Requests;
 use alloy_evm::{
     Evm, EvmFactory,
     block::{BlockExecutionError, BlockExecutionResult, BlockExecutor, BlockValidationError},
-    eth::{EthBlockExecutionCtx, EthBlockExecutor, EthEvmFactory, receipt_builder::AlloyReceiptBuilder},
+    eth::{
+        EthBlockExecutionCtx, EthBlockExecutor, EthEvmFactory,
+        dao_fork::{DAO_HARDFORK_ACCOUNTS, DAO_HARDFORK_BENEFICIARY},
+        receipt_builder::AlloyReceiptBuilder,
+    },
     precompiles::DynPrecompile,
 };
+use alloy_hardforks::{EthereumHardfork, EthereumHardforks, ForkCondition};
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, Signature, TxKind, U256};
 use citius_engine::{Block, BlockError, BlockOutcome, ExecutionError, Ommer, chain::ChainSpec};
 use citius_state::{Account, MemoryState, ReadError, StateReader};
@@ -24,7 +29,7 @@ use revm::{
     Database,
     bytecode::Bytecode,
     context::{TxEnv, result::InvalidTransaction},
-    database::{State, states::bundle_state::BundleRetention},
+    database::{DatabaseCommitExt, State, states::bundle_state::BundleRetention},
     database_interface::DBErrorMarker,
     precompile::PrecompileId,
     state::AccountInfo,
@@ -57,7 +62,7 @@ pub(crate) struct OracleError {
     pub(crate) reason: String,
 }
 
-/// Executes a block on a state.
+/// Executes a block on a state. The one thing that alloy-evm's executor does elsewhere is the DAO's refund.
 ///
 /// # Errors
 ///
@@ -72,6 +77,14 @@ pub(crate) fn oracle_block(
         .with_database(OracleDatabase { state, header: &block.header })
         .with_bundle_update()
         .build();
+    // The executor comes to the DAO's refund behind the transactions. EIP-779 has it before them.
+    let dao_fork = chain.ethereum_fork_activation(EthereumHardfork::Dao);
+    if dao_fork.transitions_at_block(block.header.number) {
+        let drained = database.drain_balances(DAO_HARDFORK_ACCOUNTS).map_err(|error| unreadable(&error))?;
+        let refund = [(DAO_HARDFORK_BENEFICIARY, drained.into_iter().sum())];
+        database.increment_balances(refund).map_err(|error| unreadable(&error))?;
+    }
+    let chain = &chain.clone().with_fork(EthereumHardfork::Dao, ForkCondition::Never);
     let mut evm = EthEvmFactory::default().create_evm(&mut database, env);
     for precompile in chain.precompiles() {
         let run = precompile.run.clone();
@@ -187,6 +200,10 @@ fn known(state: &MemoryState, address: Address) -> Option<Account> {
 
 fn slots(state: &MemoryState, address: Address) -> BTreeMap<U256, U256> {
     state.slots(address).filter(|(_, value)| !value.is_zero()).collect()
+}
+
+fn unreadable(error: &impl ToString) -> OracleError {
+    OracleError { index: None, invalid: None, reason: error.to_string() }
 }
 
 fn refusal(index: Option<usize>, error: &BlockExecutionError) -> OracleError {

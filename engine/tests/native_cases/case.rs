@@ -5,6 +5,7 @@ use crate::{
     schedule::{GivesUp, Order},
 };
 use alloy_consensus::Header;
+use alloy_hardforks::{EthereumHardfork, EthereumHardforks};
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use citius_engine::{
     Block, BlockError, BlockOutcome, Engine, EngineConfig, ExecuteOptions, ExecutionError, StrategyChoice,
@@ -241,7 +242,10 @@ impl Case {
 
     /// Steps before the first transaction.
     pub(crate) fn begin_steps(&self) -> u32 {
-        [SpecId::CANCUN, SpecId::PRAGUE].map(|fork| u32::from(self.spec.is_enabled_in(fork))).iter().sum()
+        let dao_fork = self.chain.ethereum_fork_activation(EthereumHardfork::Dao);
+        let refunds = dao_fork.transitions_at_block(self.block.header.number);
+        let calls = [SpecId::CANCUN, SpecId::PRAGUE].map(|fork| self.spec.is_enabled_in(fork));
+        calls.into_iter().chain([refunds]).map(u32::from).sum()
     }
 
     fn check_against_oracle(&self, serial: &Result<BlockOutcome, ExecutionError>) {

@@ -1,7 +1,7 @@
 //! What the protocol itself does to a block's state: rewards, withdrawals, the DAO's refund, system calls.
 
 use crate::{
-    case::{ALICE, BOB, CAROL, Case, MINER, RICH, call, pay},
+    case::{ALICE, BOB, CAROL, Case, GAS_PRICE, MINER, RICH, call, pay},
     code::Code,
 };
 use alloy_eips::{
@@ -233,7 +233,7 @@ fn of_an_unknown_ommer_only_the_miner_is_paid() {
 }
 
 #[test]
-fn the_dao_is_drained_into_its_refund_contract() {
+fn the_dao_is_drained_into_its_refund_contract_before_the_transactions() {
     let mut case = Case::new(SpecId::HOMESTEAD);
     case.chain = ChainSpec::mainnet();
     case.block.header.number = 1_920_000;
@@ -245,26 +245,43 @@ fn the_dao_is_drained_into_its_refund_contract() {
     }
     let refund = Code::new().push(1).store(0).bytes();
     let [first, second, .., last] = DAO_HARDFORK_ACCOUNTS;
+    // Remembers what the last one and the refund contract have.
+    let balance = |address| Code::new().push_address(address).op(op::BALANCE);
+    let witness = balance(last).store(1).ops(&balance(DAO_HARDFORK_BENEFICIARY).store(2).bytes()).bytes();
     let case = case
         .with_contract(DAO_HARDFORK_BENEFICIARY, 77, refund)
-        .with(pay(ALICE, 0, second, 3))
+        .with_contract(WITNESS, 0, witness)
+        .with_slot(WITNESS, 1, 9)
+        .with(call(ALICE, 0, WITNESS))
+        .with(pay(ALICE, 1, second, 3))
         .with(pay(BOB, 0, STRANGER, 1))
         .with(pay(CAROL, 0, last, 4));
-    let sum = (0..116).sum::<u64>() * 1_000 + 7;
+    let sum = (0..116).sum::<u64>() * 1_000;
     let done = case.executes();
     for address in DAO_HARDFORK_ACCOUNTS {
-        assert_eq!(done.account(address), Some(Account { nonce: 1, ..Account::EMPTY }), "{address}");
+        // What they receive in the block itself stays theirs.
+        let balance = U256::from(3 * u8::from(address == second) + 4 * u8::from(address == last));
+        let account = Account { balance, nonce: 1, ..Account::EMPTY };
+        assert_eq!(done.account(address), Some(account), "{address}");
     }
     assert_eq!(done.balance(DAO_HARDFORK_BENEFICIARY), 77 + sum);
-    assert_eq!(done.balance(MINER), 5 * ETHER + 63_000 * 10);
+    assert_eq!((done.slot(WITNESS, 1), done.slot(WITNESS, 2)), (0, 77 + sum));
+    let fees = done.outcome.gas_used * GAS_PRICE;
+    assert_eq!(done.balance(MINER), 5 * ETHER + fees);
     assert!(done.outcome.changes.account(first).is_none());
 
-    // A miner among them keeps the reward, which comes after; fees it got before are drained.
+    // A miner among them keeps reward and fees, which come after.
     let mut inside = case.clone();
     inside.block.header.beneficiary = second;
     let done = inside.executes();
-    assert_eq!(done.balance(second), 5 * ETHER);
-    assert_eq!(done.balance(DAO_HARDFORK_BENEFICIARY), 77 + sum + 63_000 * 10);
+    assert_eq!(done.balance(second), 5 * ETHER + fees + 3);
+    assert_eq!(done.balance(DAO_HARDFORK_BENEFICIARY), 77 + sum);
+
+    // A sender among them has nothing left.
+    let mut spent = case.clone();
+    spent.block.transactions.clear();
+    let error = spent.with(pay(last, 1, STRANGER, 1)).is_refused();
+    assert_eq!(error.transaction_index(), Some(0), "{error}");
 
     // One block later nothing happens to them.
     let mut later = case;

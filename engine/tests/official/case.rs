@@ -1,5 +1,5 @@
 use crate::{
-    fixture::{Environment, Indexes, Post, PreAccount, Quantity, StateTest, TransactionFields},
+    fixture::{Environment, Indexes, Post, PreAccount, Quantity, StateTest, TransactionFields, state_of},
     machines::{Machines, Rules, serial},
     refusals,
     root::{logs_hash, state_root},
@@ -8,9 +8,9 @@ use alloy_consensus::{EthereumTxEnvelope, Header, TxEip4844, transaction::Signer
 use alloy_eips::Decodable2718;
 use alloy_primitives::{Address, B256, TxKind, U256, keccak256};
 use citius_engine::{Block, ExecutionError, Transaction};
-use citius_state::{Account, MemoryState};
+use citius_state::MemoryState;
 use k256::ecdsa::SigningKey;
-use revm::{bytecode::Bytecode, context::TxEnv, primitives::hardfork::SpecId};
+use revm::{context::TxEnv, primitives::hardfork::SpecId};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A decoded transaction.
@@ -118,18 +118,7 @@ fn block_hash(number: u64) -> B256 {
 }
 
 fn pre_state(pre: &BTreeMap<Address, PreAccount>, number: u64) -> Result<MemoryState, String> {
-    let mut state = MemoryState::complete();
-    for (address, account) in pre {
-        // Code that merely begins like a delegation is ordinary code to the EVM.
-        let code = Bytecode::new_raw_checked(account.code.clone())
-            .unwrap_or_else(|_| Bytecode::new_legacy(account.code.clone()));
-        let code_hash = state.set_code(code);
-        let (balance, nonce) = (account.balance.0, account.nonce.to_u64()?);
-        state.set_account(*address, Account { balance, nonce, code_hash });
-        for (slot, value) in account.storage.iter().filter(|(_, value)| !value.0.is_zero()) {
-            state.set_storage(*address, slot.0, value.0);
-        }
-    }
+    let mut state = state_of(pre)?;
     for ancestor in number.saturating_sub(256)..number {
         state.set_block_hash(ancestor, block_hash(ancestor));
     }

@@ -8,6 +8,29 @@ pub(crate) struct Exceptions {
     list: Vec<Exception>,
     #[serde(default, rename = "slow")]
     slow: Vec<Slow>,
+    #[serde(default, rename = "network")]
+    networks: Vec<Network>,
+}
+
+/// Which tests of an archive: some hold several kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tests {
+    /// Block tests.
+    Blocks,
+    /// State tests or transaction tests.
+    Others,
+}
+
+/// A network of block tests that the engine has no rules for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Network {
+    name: String,
+    /// Why it has none.
+    reason: String,
+    /// How many tests are of this network.
+    #[serde(skip)]
+    matched: AtomicU64,
 }
 
 /// Cases that take long: no sample has them.
@@ -26,6 +49,9 @@ struct Slow {
 pub(crate) struct Exception {
     /// The archive's file name up to its first dot.
     archive: String,
+    /// It is one of the archive's block tests.
+    #[serde(default)]
+    blocks: bool,
     /// Parts of a case's name, all of which it contains.
     names: Vec<String>,
     /// Parts of a case's name that it must not contain.
@@ -39,13 +65,15 @@ pub(crate) struct Exception {
 }
 
 impl Exceptions {
-    /// The list for one archive.
-    pub(crate) fn of_archive(path: &std::path::Path) -> Self {
+    /// The list for some tests of one archive.
+    pub(crate) fn of_archive(path: &std::path::Path, tests: Tests) -> Self {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let archive = file.split('.').next().unwrap_or_default();
         let mut exceptions: Self =
             toml::from_str(include_str!("exceptions.toml")).expect("the list of exceptions is well-formed");
-        exceptions.list.retain(|exception| exception.archive == archive);
+        let are_blocks = tests == Tests::Blocks;
+        exceptions.list.retain(|exception| exception.archive == archive && exception.blocks == are_blocks);
+        exceptions.networks.retain(|_| are_blocks);
         exceptions
     }
 
@@ -59,6 +87,13 @@ impl Exceptions {
         Some(exception)
     }
 
+    /// Why the engine cannot take a network's blocks, if it cannot.
+    pub(crate) fn unsupported(&self, network: &str) -> Option<&str> {
+        let network = self.networks.iter().find(|listed| listed.name == network)?;
+        network.matched.fetch_add(1, Ordering::Relaxed);
+        Some(&network.reason)
+    }
+
     /// Why a case takes long, if it does.
     pub(crate) fn slow(&self, case: &str) -> Option<&str> {
         let slow =
@@ -68,9 +103,11 @@ impl Exceptions {
 
     /// What is listed, and matched no case at all.
     pub(crate) fn unmatched(&self) -> impl Iterator<Item = String> + '_ {
-        self.list
-            .iter()
-            .filter(|exception| exception.matched.load(Ordering::Relaxed) == 0)
+        let is_unmatched = |matched: &AtomicU64| matched.load(Ordering::Relaxed) == 0;
+        let exceptions = self.list.iter().filter(move |exception| is_unmatched(&exception.matched));
+        let networks = self.networks.iter().filter(move |network| is_unmatched(&network.matched));
+        exceptions
             .map(|exception| format!("stale exception: {:?} matches no case", exception.names))
+            .chain(networks.map(|network| format!("stale network: no test is of {}", network.name)))
     }
 }

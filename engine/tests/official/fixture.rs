@@ -1,6 +1,8 @@
 //! The format of [state tests](https://ethereum-tests.readthedocs.io/en/latest/test_types/state_tests.html).
 
 use alloy_primitives::{Address, B256, Bytes, U256};
+use citius_state::{Account, MemoryState};
+use revm::bytecode::Bytecode;
 use serde::{Deserialize, Deserializer, de::Error};
 use std::collections::BTreeMap;
 
@@ -35,6 +37,27 @@ pub(crate) struct PreAccount {
     pub(crate) nonce: Quantity,
     pub(crate) code: Bytes,
     pub(crate) storage: BTreeMap<Quantity, Quantity>,
+}
+
+/// The state that accounts make.
+///
+/// # Errors
+///
+/// A nonce has more than 64 bits.
+pub(crate) fn state_of(accounts: &BTreeMap<Address, PreAccount>) -> Result<MemoryState, String> {
+    let mut state = MemoryState::complete();
+    for (address, account) in accounts {
+        // Code that merely begins like a delegation is ordinary code to the EVM.
+        let code = Bytecode::new_raw_checked(account.code.clone())
+            .unwrap_or_else(|_| Bytecode::new_legacy(account.code.clone()));
+        let code_hash = state.set_code(code);
+        let (balance, nonce) = (account.balance.0, account.nonce.to_u64()?);
+        state.set_account(*address, Account { balance, nonce, code_hash });
+        for (slot, value) in account.storage.iter().filter(|(_, value)| !value.0.is_zero()) {
+            state.set_storage(*address, slot.0, value.0);
+        }
+    }
+    Ok(state)
 }
 
 /// The fields of a legacy transaction. Fixtures of other transactions carry the signed bytes, which are used then.

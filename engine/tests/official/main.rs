@@ -1,4 +1,5 @@
-//! The official Ethereum fixtures: state tests (each alone, and inside a generated block) and transaction tests.
+//! The official Ethereum fixtures: state tests (each alone, and inside a generated block), block tests (whole chains of
+//! blocks) and transaction tests.
 //!
 //! The fixtures are archives in the folder that `CITIUS_ETHEREUM_TESTS` names; without it every suite counts as
 //! ignored (with `cargo test`) or skipped (with nextest), never as passed. By default a sample of the cases runs,
@@ -11,13 +12,19 @@
 //! Cases that differ for a reason stand in `exceptions.toml`. One that passes all the same fails its suite.
 
 mod archive;
+mod block_fixture;
+mod blocks;
 mod case;
+mod chain;
 mod contracts;
+mod decoded;
 mod exceptions;
 mod fixture;
+mod header;
 mod machines;
 mod mixed;
 mod neighbours;
+mod networks;
 #[path = "../common/oracle.rs"]
 mod oracle;
 mod refusals;
@@ -27,6 +34,7 @@ mod state;
 mod suite;
 mod tally;
 mod transactions;
+mod ways;
 
 use selection::Selection;
 use std::{
@@ -46,7 +54,7 @@ struct Suite {
     run: fn(&Path, &Selection) -> Result<Tally, archive::ArchiveError>,
 }
 
-const SUITES: [Suite; 5] = [
+const SUITES: [Suite; 7] = [
     Suite {
         name: "general_state_tests_hold",
         archive: "GeneralStateTests.tar.zst",
@@ -56,6 +64,8 @@ const SUITES: [Suite; 5] = [
     Suite { name: "legacy_state_tests_hold", archive: "LegacyTests.tar.zst", sampling: 12, run: state::run },
     Suite { name: "pectra_state_tests_hold", archive: "eest-pectra.tar.zst", sampling: 4, run: state::run },
     Suite { name: "osaka_state_tests_hold", archive: "eest-osaka.tar.zst", sampling: 2, run: state::run },
+    Suite { name: "block_tests_hold", archive: "BlockchainTests.tar.zst", sampling: 8, run: blocks::run },
+    Suite { name: "legacy_block_tests_hold", archive: "LegacyTests.tar.zst", sampling: 8, run: blocks::run },
     Suite {
         name: "transaction_tests_hold",
         archive: "TransactionTests.tar.zst",

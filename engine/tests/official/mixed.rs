@@ -58,8 +58,8 @@ pub(crate) fn check(case: &Case, machines: &mut Machines) -> Result<&'static str
 
 /// Lets workers start together on transactions of a block that is too small for them: whoever takes one sleeps for
 /// a moment first, while the others take more.
-struct Overlap {
-    seed: u64,
+pub(crate) struct Overlap {
+    pub(crate) seed: u64,
 }
 
 /// No longer sleep, in microseconds.
@@ -75,7 +75,7 @@ impl ScheduleFuzz for Overlap {
 }
 
 /// Compares two answers, all but their metrics.
-fn agree(
+pub(crate) fn agree(
     one: &Result<BlockOutcome, ExecutionError>,
     many: &Result<BlockOutcome, ExecutionError>,
 ) -> Result<(), String> {

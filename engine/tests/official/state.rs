@@ -1,6 +1,7 @@
 use crate::{
     archive::{ArchiveError, Entry},
     case::Case,
+    exceptions::Tests,
     fixture::{Post, StateTest, StateTests},
     mixed,
     selection::{Selection, seed},
@@ -8,16 +9,12 @@ use crate::{
     tally::Tally,
 };
 use revm::primitives::hardfork::SpecId;
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    time::Instant,
-};
+use std::path::Path;
 
 /// Runs the state tests of an archive: each case alone against the fixture, and inside a generated block serially,
 /// in parallel and by the oracle.
 pub(crate) fn run(path: &Path, selection: &Selection) -> Result<Tally, ArchiveError> {
-    suite::run(path, selection, run_file)
+    suite::run(path, Tests::Others, selection, run_file)
 }
 
 fn run_file(worker: &mut Worker<'_>, entry: Entry) {
@@ -51,28 +48,14 @@ fn run_file(worker: &mut Worker<'_>, entry: Entry) {
 }
 
 fn run_case(worker: &mut Worker<'_>, name: &str, spec: SpecId, test: &StateTest, post: &Post) {
-    if let Some(reason) = worker.slow(name)
-        && worker.selection.is_sample()
-    {
-        return worker.tally.skip(&format!("takes long: {reason}"));
-    }
-    let start = Instant::now();
-    let machines = &mut worker.machines;
-    let run = || {
+    worker.run(name, |machines| {
         let case = Case::new(name.into(), spec, test, post)?;
         case.check_alone(machines)?;
         if case.has_much_gas() {
             machines.shrink();
         }
         mixed::check(&case, machines).map_err(|reason| format!("in a block of seed {}: {reason}", seed(name)))
-    };
-    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
-        Err(format!("panicked: {}", text.unwrap_or_default()))
     });
-    worker.tally.time(name, start.elapsed());
-    worker.record(name, result);
 }
 
 /// The rules of a fork by the fixtures' name of it.

@@ -14,7 +14,7 @@ pub(crate) struct Tally {
     pub(crate) skipped: BTreeMap<String, u64>,
     /// Failed as the list of exceptions says, by its reason.
     pub(crate) excepted: BTreeMap<String, u64>,
-    /// How the cases that passed did.
+    /// How the cases that passed did, and what there was in all cases.
     pub(crate) notes: BTreeMap<String, u64>,
     pub(crate) failures: Vec<String>,
     slowest: Option<(Duration, String)>,
@@ -23,6 +23,11 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn skip(&mut self, reason: &str) {
         *self.skipped.entry(reason.into()).or_default() += 1;
+    }
+
+    /// Counts what is no case, but a part of one.
+    pub(crate) fn note(&mut self, what: &str, count: u64) {
+        *self.notes.entry(what.into()).or_default() += count;
     }
 
     /// Counts how a case ended: how it passed, or why it failed, and whether that was expected.

@@ -1,6 +1,7 @@
 use crate::{
     archive::{ArchiveError, Entry},
     case::Envelope,
+    exceptions::Tests,
     fixture::Quantity,
     machines::{Machines, Rules, serial},
     selection::Selection,
@@ -39,7 +40,7 @@ struct Expected {
 /// Runs the [transaction tests](https://ethereum-tests.readthedocs.io/en/latest/test_types/transaction_tests.html):
 /// decoding, sender recovery, and the engine's verdict on a state where the sender is rich and its nonce right.
 pub(crate) fn run(path: &Path, selection: &Selection) -> Result<Tally, ArchiveError> {
-    suite::run(path, selection, run_file)
+    suite::run(path, Tests::Others, selection, run_file)
 }
 
 fn run_file(worker: &mut Worker<'_>, entry: Entry) {
@@ -88,8 +89,12 @@ fn check(bytes: &[u8], spec: SpecId, expected: &Expected, machines: &mut Machine
     }
 }
 
-fn accept(bytes: &[u8], spec: SpecId, machines: &mut Machines) -> Result<Accepted, String> {
-    let envelope = Envelope::decode_2718_exact(bytes).map_err(|error| error.to_string())?;
+/// Recovers a sender by the rules of a fork.
+///
+/// # Errors
+///
+/// The fork does not take the signature.
+pub(crate) fn recover_sender(envelope: &Envelope, spec: SpecId) -> Result<Address, String> {
     let is_protected = envelope.is_legacy() && envelope.chain_id().is_some();
     if is_protected && !spec.is_enabled_in(SpecId::SPURIOUS_DRAGON) {
         return Err("a chain id in the signature, before EIP-155".into());
@@ -100,7 +105,12 @@ fn accept(bytes: &[u8], spec: SpecId, machines: &mut Machines) -> Result<Accepte
     } else {
         envelope.recover_signer_unchecked()
     };
-    let sender = sender.map_err(|error| error.to_string())?;
+    sender.map_err(|error| error.to_string())
+}
+
+fn accept(bytes: &[u8], spec: SpecId, machines: &mut Machines) -> Result<Accepted, String> {
+    let envelope = Envelope::decode_2718_exact(bytes).map_err(|error| error.to_string())?;
+    let sender = recover_sender(&envelope, spec)?;
     let hash = *envelope.tx_hash();
     let transaction = Transaction::from_recovered(&Recovered::new_unchecked(envelope, sender));
     let intrinsic_gas = validate_initial_tx_gas(transaction.env(), spec, false, false, u64::MAX, None)

@@ -101,6 +101,7 @@ impl<'a> Baseline<'a> {
     pub fn execute(&mut self, block: &Block) -> Result<BaselineOutcome, BaselineError> {
         let environment = self.chain.evm_env(&block.header);
         let spec = *environment.spec_id();
+        self.refund_dao(block)?;
         let mut evm = Context::mainnet()
             .with_db(&mut self.database)
             .with_cfg(environment.cfg_env)
@@ -145,15 +146,20 @@ impl<'a> Baseline<'a> {
         Ok(outcome)
     }
 
-    /// Rewards, withdrawals and the DAO's drain. Uncles are unknown here: the miner's share for them is not paid.
-    fn pay(&mut self, block: &Block, environment: &BlockEnv) -> Result<(), PreStateError> {
-        let mut increments =
-            post_block_balance_increments::<Header>(self.chain, environment, &[], Some(&block.withdrawals));
+    /// Moves the DAO's ether to its refund contract, in the block that does it.
+    fn refund_dao(&mut self, block: &Block) -> Result<(), PreStateError> {
         let dao_fork = self.chain.ethereum_fork_activation(EthereumHardfork::Dao);
-        if dao_fork.transitions_at_block(block.header.number) {
-            let drained: u128 = self.database.drain_balances(DAO_HARDFORK_ACCOUNTS)?.into_iter().sum();
-            *increments.entry(DAO_HARDFORK_BENEFICIARY).or_default() += drained;
+        if !dao_fork.transitions_at_block(block.header.number) {
+            return Ok(());
         }
+        let drained: u128 = self.database.drain_balances(DAO_HARDFORK_ACCOUNTS)?.into_iter().sum();
+        self.database.increment_balances([(DAO_HARDFORK_BENEFICIARY, drained)])
+    }
+
+    /// Rewards and withdrawals. Uncles are unknown here: the miner's share for them is not paid.
+    fn pay(&mut self, block: &Block, environment: &BlockEnv) -> Result<(), PreStateError> {
+        let increments =
+            post_block_balance_increments::<Header>(self.chain, environment, &[], Some(&block.withdrawals));
         self.database.increment_balances(increments)
     }
 }

@@ -65,7 +65,7 @@ impl Ssmt {
             seen: B256Set::default(),
             seen_storage: B256Set::default(),
             bytes_left: (UNFOLDS_TIMES * given + UNFOLDS_BYTES).min(UNFOLDS_BYTES_MAX),
-            shards: Shard::empty(),
+            shards: Shard::all(),
             subs: Vec::new(),
         };
         let (top, shards) = import.finish(root, &hasher)?;

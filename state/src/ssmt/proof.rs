@@ -94,9 +94,10 @@ impl Ssmt {
         address: Address,
         slots: &[U256],
     ) -> Result<AccountProof, SsmtError> {
-        let version = Arc::clone(self.versions.read().get(version)?);
+        let versions = self.wholly_at(version)?;
+        let version = versions.get(version)?;
         let key = keccak256(address.as_slice());
-        let (way, found) = self.account_way(&version, key)?;
+        let (way, found) = self.account_way(version, key)?;
         let (Account { balance, nonce, code_hash }, storage_hash) = found
             .as_ref()
             .map_or((Account::EMPTY, EMPTY_ROOT_HASH), |found| (found.account, found.storage_root));

@@ -140,7 +140,9 @@ impl SsmtReader {
             return Ok(*found);
         }
         let key = keccak256(address.as_slice());
+        let versions = self.ssmt.at(self.version.id)?;
         let found = (key, self.ssmt.find_account(&self.version, key)?);
+        drop(versions);
         let mut known = self.found.write();
         if known.len() >= FOUND_MAX {
             known.clear();
@@ -150,11 +152,11 @@ impl SsmtReader {
     }
 
     fn find_slot(&self, address: Address, slot: U256) -> Result<U256, SsmtError> {
-        let (key, found) = self.find(address)?;
-        match found {
-            Some(found) => self.ssmt.find_slot(key, &found, keccak256(&slot.to_be_bytes::<32>())),
-            None => Ok(U256::ZERO),
-        }
+        let (key, Some(found)) = self.find(address)? else { return Ok(U256::ZERO) };
+        let slot_key = keccak256(&slot.to_be_bytes::<32>());
+        let versions = self.ssmt.at(self.version.id)?;
+        let value = self.ssmt.find_slot(key, &found, slot_key)?;
+        Ok(versions.before_draft(address, slot).unwrap_or(value))
     }
 }
 

@@ -18,8 +18,8 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// The shards of an empty state, whose memory comes from the same regions.
-    pub(crate) fn empty() -> Vec<Self> {
+    /// All shards of a state, empty. They share their memory's regions.
+    pub(crate) fn all() -> Vec<Self> {
         let regions = Regions::default();
         let shard = |_| Self { arena: Arena::in_regions(regions.clone()), large: Slab::default() };
         (0..SHARDS).map(shard).collect()

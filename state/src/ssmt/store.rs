@@ -7,7 +7,9 @@ use super::{
     shard::{Shard, ShardLog},
     top::{CUT, SHARDS, Top},
     version::{Version, Versions},
-    work::{AccountWork, NO_STORAGE, SlotWork, Work, root_child, storage_in_leaf},
+    work::{
+        AccountWork, Beforehand, NO_STORAGE, Prepared, Setting, SlotWork, Work, root_child, storage_in_leaf,
+    },
 };
 use crate::{
     Account, ChangeSet, SharedWork, Workers,
@@ -54,11 +56,11 @@ pub struct Ssmt {
     pub(super) codes: Codes,
     pub(super) flat: Option<FlatCache>,
     /// Held while a version is made.
-    sealing: Mutex<Sealing>,
+    pub(super) sealing: Mutex<Sealing>,
 }
 
 #[derive(Debug)]
-struct Sealing {
+pub(super) struct Sealing {
     ownership: Ownership,
     /// Nodes made of late, by shard.
     loads: Box<[u64; SHARDS]>,
@@ -80,7 +82,7 @@ impl Ssmt {
     /// An empty state.
     #[must_use]
     pub fn new(config: SsmtConfig, hasher: Arc<Hasher>, workers: Arc<dyn Workers>) -> Self {
-        Self::with_parts(Top::default(), Shard::empty(), config, hasher, workers)
+        Self::with_parts(Top::default(), Shard::all(), config, hasher, workers)
     }
 
     /// A state whose first version is `top` over what is in the 256 shards.
@@ -128,17 +130,23 @@ impl Ssmt {
     pub fn seal(&self, parent: VersionId, changes: &Arc<ChangeSet>) -> Result<Sealed, SsmtError> {
         let mut sealing = self.sealing.lock();
         let mut versions = self.versions.write();
+        versions.end_draft(&self.shards);
         versions.check_out(parent, &self.shards)?;
         let base = Arc::clone(versions.get(parent)?);
         let (accounts, slots) = self.hash_keys(changes);
 
-        let (top, logs, nodes_hashed) = self.work(&mut sealing, &base, accounts, slots)?;
+        let (top, logs, nodes_hashed) =
+            self.work(&mut sealing, &base, accounts, slots, Beforehand::default())?;
         let root = top.hash();
+        self.keep_codes(changes);
+        let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
+        Ok(Sealed { version, root, nodes_hashed })
+    }
+
+    pub(super) fn keep_codes(&self, changes: &ChangeSet) {
         if !changes.codes.is_empty() {
             self.codes.codes.write().extend(changes.codes.iter().cloned());
         }
-        let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
-        Ok(Sealed { version, root, nodes_hashed })
     }
 
     /// Hashes the addresses and slots of a change set in one batch.
@@ -176,23 +184,37 @@ impl Ssmt {
         (accounts, slots)
     }
 
+    /// For work that the caller does alone.
+    pub(super) fn setting_of_caller(&self) -> Setting {
+        Setting {
+            shards: Arc::clone(&self.shards),
+            hasher: Arc::clone(&self.hasher),
+            ownership: Ownership::even(1),
+            large_from: self.config.large_storage_from.max(1),
+        }
+    }
+
+    fn setting(&self, sealing: &Sealing) -> Setting {
+        Setting {
+            shards: Arc::clone(&self.shards),
+            hasher: Arc::clone(&self.hasher),
+            ownership: sealing.ownership.clone(),
+            large_from: self.config.large_storage_from.max(1),
+        }
+    }
+
     /// Writes accounts, sorted by key, and their slots on top of a version.
-    fn work(
+    pub(super) fn work(
         &self,
         sealing: &mut Sealing,
         base: &Version,
         accounts: Vec<AccountWork>,
         slots: Vec<SlotWork>,
+        beforehand: Beforehand,
     ) -> Result<(Top, Vec<(u8, ShardLog)>, u64), SsmtError> {
-        let work = Arc::new(Work::new(
-            Arc::clone(&self.shards),
-            Arc::clone(&self.hasher),
-            sealing.ownership.clone(),
-            self.config.large_storage_from.max(1),
-            Arc::clone(&base.top),
-            accounts,
-            slots,
-        ));
+        let setting = self.setting(sealing);
+        let parent = Arc::clone(&base.top);
+        let work = Arc::new(Work::new(setting, parent, accounts, slots, beforehand, false));
         let shared = Arc::clone(&work);
         let shared: Arc<SharedWork> = Arc::new(move |worker| shared.help(worker));
         self.workers.run(&shared);
@@ -269,7 +291,21 @@ impl Ssmt {
         self.sealing.lock().ownership.clone()
     }
 
-    /// The versions, with the shards at the one asked for until the guard is dropped.
+    /// The versions, with the shards at the one asked for and no draft in them, until the guard is dropped.
+    pub(super) fn wholly_at(&self, version: VersionId) -> Result<RwLockReadGuard<'_, Versions>, SsmtError> {
+        let versions = self.versions.read();
+        if versions.current() == version && !versions.has_draft() {
+            return Ok(versions);
+        }
+        drop(versions);
+        let mut versions = self.versions.write();
+        versions.end_draft(&self.shards);
+        versions.check_out(version, &self.shards)?;
+        Ok(RwLockWriteGuard::downgrade(versions))
+    }
+
+    /// The versions, with the shards at the one asked for until the guard is dropped. There may be a draft on top of it:
+    /// then slots must be read as [`Ssmt::storage`] does.
     pub(super) fn at(&self, version: VersionId) -> Result<RwLockReadGuard<'_, Versions>, SsmtError> {
         let versions = self.versions.read();
         if versions.current() == version {
@@ -306,8 +342,9 @@ impl Ssmt {
         let key = citius_hashing::keccak256(address.as_slice());
         let versions = self.at(version)?;
         let Some(found) = self.find_account(versions.get(version)?, key)? else { return Ok(U256::ZERO) };
-        let slot = citius_hashing::keccak256(&slot.to_be_bytes::<32>());
-        self.find_slot(key, &found, slot)
+        let value = self.find_slot(key, &found, citius_hashing::keccak256(&slot.to_be_bytes::<32>()))?;
+        // What a draft writes it has noted before: whoever sees the new value finds the old one here.
+        Ok(versions.before_draft(address, slot).unwrap_or(value))
     }
 
     /// An account by the hash of its address. The shards must be at this version.
@@ -320,7 +357,7 @@ impl Ssmt {
         let sub = version.top.sub(key[0]).map_err(in_accounts)?;
         let found = walk::find(&shard.arena, sub, CUT, &key[..], |_| ()).map_err(in_accounts)?;
         let Found::Value { value, leaf: Some(leaf) } = found else { return Ok(None) };
-        let (storage, storage_root) = storage_in_leaf(leaf, value);
+        let Prepared { storage, root: storage_root, .. } = storage_in_leaf(leaf, value);
         match super::account::decode(value) {
             Ok((account, _)) => Ok(Some(FoundAccount { account, storage, storage_root })),
             Err(error) => panic!("account {key} in memory: {error}"),
@@ -365,7 +402,7 @@ impl Ssmt {
     ///
     /// [`SsmtError::UnknownVersion`].
     pub fn nodes_made(&self, version: VersionId) -> Result<Vec<Vec<u8>>, SsmtError> {
-        let versions = self.at(version)?;
+        let versions = self.wholly_at(version)?;
         let version = versions.get(version)?;
         let mut nodes = Vec::new();
         for (shard, log) in &*version.logs.lock() {

@@ -28,7 +28,10 @@ use crate::{
         walk::{self, Found, Way},
     },
 };
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{
+    B256, U256,
+    map::{B256Map, HashMap},
+};
 use alloy_trie::EMPTY_ROOT_HASH;
 use citius_hashing::Hasher;
 use crossbeam::utils::Backoff;
@@ -74,14 +77,43 @@ pub(crate) struct SlotWork {
     pub(crate) value: U256,
 }
 
-/// One seal.
-#[derive(Debug)]
-pub(crate) struct Work {
+/// What of an account's storage is written already.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    /// Its root, or the large trie that it was before.
+    pub(crate) storage: StorageRef,
+    pub(crate) root: B256,
+    /// A large trie as it is now, which no slab holds yet.
+    pub(crate) large: Option<Arc<Top>>,
+}
+
+/// What is there before a seal.
+#[derive(Debug, Default)]
+pub(crate) struct Beforehand {
+    /// By the hash of the address.
+    pub(crate) prepared: B256Map<Prepared>,
+    /// What was done to shards for that.
+    pub(crate) logs: HashMap<u8, ShardLog>,
+}
+
+/// How the parts of a state trie come by their shards and workers.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
     pub(crate) shards: Arc<[RwLock<Shard>]>,
     pub(crate) hasher: Arc<Hasher>,
     pub(crate) ownership: Ownership,
     /// Slots from which on a storage trie is cut into shards.
     pub(crate) large_from: u32,
+}
+
+/// One seal, or a part of it that is done beforehand.
+#[derive(Debug)]
+pub(crate) struct Work {
+    setting: Setting,
+    /// Storage alone is written, and what comes of it is [`Done::prepared`].
+    only_storage: bool,
+    prepared: B256Map<Prepared>,
+    logs: Mutex<HashMap<u8, ShardLog>>,
     pub(crate) parent: Arc<Top>,
     /// By key.
     accounts: Vec<AccountWork>,
@@ -105,8 +137,10 @@ pub(crate) struct Work {
 pub(crate) struct Done {
     pub(crate) shard: u8,
     pub(crate) log: ShardLog,
-    /// The account subtrie, if it changed.
+    /// The account subtrie, if it was written.
     pub(crate) accounts: Option<Sub>,
+    /// Storage that was written beforehand.
+    pub(crate) prepared: Vec<(B256, Prepared)>,
     pub(crate) hashed: u64,
 }
 
@@ -134,13 +168,6 @@ struct Held<'a> {
     hashed: u64,
 }
 
-/// An account's storage before it is written.
-#[derive(Debug, Clone, Copy)]
-struct Located {
-    storage: StorageRef,
-    root: B256,
-}
-
 /// What becomes of an account's storage.
 enum Storage {
     /// It is what it was.
@@ -154,13 +181,12 @@ enum Storage {
 impl Work {
     /// `accounts` by key, each once.
     pub(crate) fn new(
-        shards: Arc<[RwLock<Shard>]>,
-        hasher: Arc<Hasher>,
-        ownership: Ownership,
-        large_from: u32,
+        setting: Setting,
         parent: Arc<Top>,
         accounts: Vec<AccountWork>,
         slots: Vec<SlotWork>,
+        beforehand: Beforehand,
+        only_storage: bool,
     ) -> Self {
         let mut starts = Box::new([accounts.len(); SHARDS + 1]);
         let mut at = 0;
@@ -169,10 +195,10 @@ impl Work {
             *start = at;
         }
         Self {
-            shards,
-            hasher,
-            ownership,
-            large_from,
+            setting,
+            only_storage,
+            prepared: beforehand.prepared,
+            logs: Mutex::new(beforehand.logs),
             parent,
             accounts,
             slots,
@@ -189,7 +215,21 @@ impl Work {
 
     /// What was done to each shard, once all work is; and what went wrong.
     pub(crate) fn finish(&self) -> (Vec<Done>, Option<SsmtError>) {
-        (std::mem::take(&mut *self.done.lock()), self.error.lock().take())
+        let mut done = std::mem::take(&mut *self.done.lock());
+        let untouched = std::mem::take(&mut *self.logs.lock()).into_iter();
+        done.extend(untouched.map(|(shard, log)| Done {
+            shard,
+            log,
+            accounts: None,
+            prepared: Vec::new(),
+            hashed: 0,
+        }));
+        (done, self.error.lock().take())
+    }
+
+    /// The storage that was given as prepared.
+    pub(crate) fn into_prepared(self) -> B256Map<Prepared> {
+        self.prepared
     }
 
     /// Works until nothing is left that nobody has begun.
@@ -203,7 +243,7 @@ impl Work {
             settled: 0,
             parts: Vec::new(),
         };
-        let own = self.ownership.range(worker);
+        let own = self.setting.ownership.range(worker);
         let mut batch = Vec::with_capacity(OWN_BATCH);
         for (shards, size) in
             [(own.clone(), OWN_BATCH), (0..own.start, OTHERS_BATCH), (own.end..SHARDS, OTHERS_BATCH)]
@@ -288,7 +328,7 @@ impl<'a> Hands<'a> {
         let first = self.held.len();
         for shard in batch.iter().copied() {
             let range = work.accounts_of(shard);
-            let guard = (!range.is_empty()).then(|| work.shards[usize::from(shard)].write());
+            let guard = (!range.is_empty()).then(|| work.setting.shards[usize::from(shard)].write());
             let storages = Vec::with_capacity(range.len());
             self.held.push(Held {
                 shard,
@@ -298,6 +338,7 @@ impl<'a> Hands<'a> {
                 accounts: None,
                 hashed: 0,
             });
+            self.take_log(self.held.len() - 1);
         }
         self.warm_accounts(first);
         let mut located = Vec::new();
@@ -321,7 +362,8 @@ impl<'a> Hands<'a> {
         // While their nodes are in the caches: accounts of shards where no storage waits for others.
         self.hash();
         for index in first..self.held.len() {
-            if !self.held[index].storages.iter().any(|storage| matches!(storage, Storage::Large(..))) {
+            let is_large = |storage: &Storage| matches!(storage, Storage::Large(..));
+            if !work.only_storage && !self.held[index].storages.iter().any(is_large) {
                 self.write_accounts(index);
             }
         }
@@ -329,6 +371,16 @@ impl<'a> Hands<'a> {
         // Release pairs with the acquire in `wait_for`: who sees all counted sees all large tries.
         work.looked_up.fetch_add(batch.len(), Ordering::Release);
         batch.clear();
+    }
+
+    /// Goes on with what was noted of a claimed shard beforehand, once it is locked.
+    fn take_log(&mut self, index: usize) {
+        let held = &mut self.held[index];
+        if held.guard.is_some()
+            && let Some(log) = self.work.logs.lock().remove(&held.shard)
+        {
+            held.log = log;
+        }
     }
 
     fn warm_accounts(&self, first: usize) {
@@ -347,24 +399,38 @@ impl<'a> Hands<'a> {
     }
 
     /// Finds an account's storage, as it is before the writes.
-    fn locate(&mut self, index: usize, account: &AccountWork) -> Result<Located, (TrieName, Blinded)> {
+    fn locate(&mut self, index: usize, account: &AccountWork) -> Result<Prepared, (TrieName, Blinded)> {
         let in_accounts = |blinded| (TrieName::Accounts, blinded);
         let held = &mut self.held[index];
         let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
-        let sub = self.work.parent.sub(held.shard).map_err(in_accounts)?;
-        let found = walk::find(&guard.arena, sub, CUT, &account.key[..], |_| ()).map_err(in_accounts)?;
-        let (storage, root) = match found {
-            Found::Value { value, leaf: Some(leaf) } => storage_in_leaf(leaf, value),
-            _ => (NO_STORAGE, EMPTY_ROOT_HASH),
+        let found = match self.work.prepared.get(&account.key) {
+            Some(prepared) => prepared.clone(),
+            None => {
+                let sub = self.work.parent.sub(held.shard).map_err(in_accounts)?;
+                let found = walk::find(&guard.arena, sub, CUT, &account.key[..], |_| ());
+                match found.map_err(in_accounts)? {
+                    Found::Value { value, leaf: Some(leaf) } => storage_in_leaf(leaf, value),
+                    _ => Prepared::NONE,
+                }
+            }
         };
-        if account.wiped || account.after.is_none() {
-            held.log.drop_storage(storage.root);
-            return Ok(Located { storage: NO_STORAGE, root: EMPTY_ROOT_HASH });
+        if !account.wiped && account.after.is_some() {
+            return Ok(found);
         }
-        Ok(Located { storage, root })
+        match (found.large, found.storage.root.as_large()) {
+            // What it has become belongs to nobody yet; what it was is no more than its upper levels.
+            (Some(top), old) => {
+                let number = guard.large.insert(top);
+                held.log.large_made.push(number);
+                held.log.large_dropped.push(number);
+                held.log.large_replaced.extend(old);
+            }
+            _ => held.log.drop_storage(found.storage.root),
+        }
+        Ok(Prepared::NONE)
     }
 
-    fn warm_storage(&self, located: &[(usize, &AccountWork, Result<Located, (TrieName, Blinded)>)]) {
+    fn warm_storage(&self, located: &[(usize, &AccountWork, Result<Prepared, (TrieName, Blinded)>)]) {
         let mut ways = Vec::new();
         for (index, account, found) in located {
             let (Ok(found), Some(guard)) = (found, &self.held[*index].guard) else { continue };
@@ -385,22 +451,23 @@ impl<'a> Hands<'a> {
         &mut self,
         index: usize,
         account: &AccountWork,
-        Located { storage, root }: Located,
+        Prepared { storage, root, large }: Prepared,
     ) -> Result<Storage, (TrieName, Blinded)> {
         let work = self.work;
         let held = &mut self.held[index];
         let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
-        if account.after.is_none() || account.slots.is_empty() {
+        if account.after.is_none() || (account.slots.is_empty() && large.is_none()) {
             return Ok(Storage::Known(storage, root));
         }
         let mut slots: SmallVec<[SlotWork; FEW]> = SmallVec::from_slice(&work.slots[account.slots.clone()]);
         slots.sort_unstable_by_key(|slot| slot.key);
-        if let Some(number) = storage.root.as_large() {
-            let top = Arc::clone(guard.large.get(number));
+        if let Some(top) =
+            large.or_else(|| storage.root.as_large().map(|number| Arc::clone(guard.large.get(number))))
+        {
             return Ok(self.large(account, top, slots.into_vec(), storage));
         }
         let is_whole = storage.leaves != UNKNOWN_LEAVES;
-        if is_whole && storage.leaves as usize + slots.len() >= work.large_from as usize {
+        if is_whole && storage.leaves as usize + slots.len() >= work.setting.large_from as usize {
             let mut all = Vec::with_capacity(storage.leaves as usize + slots.len());
             collect_slots(&guard.arena, storage.root, &mut all);
             let slots = merged(all, slots.into_vec());
@@ -447,8 +514,11 @@ impl<'a> Hands<'a> {
                 let first = large.slots.partition_point(|slot| slot.key[0] < shard);
                 let count = large.slots[first..].partition_point(|slot| slot.key[0] == shard);
                 if count > 0 {
-                    let shards = &self.work.shards;
-                    self.held[index].guard.get_or_insert_with(|| shards[usize::from(shard)].write());
+                    let shards = &self.work.setting.shards;
+                    if self.held[index].guard.is_none() {
+                        self.held[index].guard = Some(shards[usize::from(shard)].write());
+                        self.take_log(index);
+                    }
                     parts.push((index, large, first..first + count));
                 }
             }
@@ -510,7 +580,7 @@ impl Hands<'_> {
         let before = self.levels.hashed();
         let mut arenas: Vec<Option<&mut Arena>> =
             self.held.iter_mut().map(|held| held.guard.as_mut().map(|guard| &mut guard.arena)).collect();
-        self.levels.hash(&mut arenas, &mut self.roots, self.settled, &self.work.hasher);
+        self.levels.hash(&mut arenas, &mut self.roots, self.settled, &self.work.setting.hasher);
         self.settled = self.roots.len();
         // Of a shard that is not locked nothing is told in the end.
         if let Some(held) = self.held.iter_mut().find(|held| held.guard.is_some()) {
@@ -544,7 +614,7 @@ impl Hands<'_> {
     /// Writes the accounts that waited for others, hashes them and says what was done.
     fn finish(mut self) {
         for index in 0..self.held.len() {
-            if self.held[index].accounts.is_none() {
+            if !self.work.only_storage && self.held[index].accounts.is_none() {
                 self.write_accounts(index);
                 if self.levels.pending() > PENDING_MAX {
                     self.hash();
@@ -552,15 +622,18 @@ impl Hands<'_> {
             }
         }
         self.hash();
-        let mut done = self.work.done.lock();
+        let mut all = Vec::with_capacity(self.held.len());
         for held in self.held {
-            let Some(guard) = held.guard else { continue };
+            let Some(guard) = &held.guard else { continue };
             let accounts = held.accounts.map(|number| {
                 let child = self.roots[number as usize];
                 Sub::new(child, child.node.is_stored().then(|| guard.arena.bytes(child.node)))
             });
-            done.push(Done { shard: held.shard, log: held.log, accounts, hashed: held.hashed });
+            let prepared =
+                if self.work.only_storage { prepared(self.work, &held, &self.roots) } else { Vec::new() };
+            all.push(Done { shard: held.shard, log: held.log, accounts, prepared, hashed: held.hashed });
         }
+        self.work.done.lock().append(&mut all);
     }
 
     fn write_accounts_of(&mut self, index: usize) -> Option<Child> {
@@ -579,7 +652,7 @@ impl Hands<'_> {
                     (StorageRef { root: root.node, leaves: *leaves }, root_hash(root))
                 }
                 Storage::Large(large, old) => {
-                    match seal_large(large, *old, guard, &mut held.log, &work.hasher) {
+                    match seal_large(large, *old, guard, &mut held.log, &work.setting.hasher) {
                         Ok(sealed) => sealed,
                         Err(blinded) => {
                             work.fail(TrieName::Storage(large.account), blinded);
@@ -616,6 +689,33 @@ impl Hands<'_> {
     }
 }
 
+/// What of the storage of a shard's accounts is written now.
+fn prepared(work: &Work, held: &Held<'_>, roots: &[Child]) -> Vec<(B256, Prepared)> {
+    let mut all = Vec::with_capacity(held.storages.len());
+    for (account, storage) in work.accounts_of(held.shard).iter().zip(&held.storages) {
+        let prepared = match storage {
+            Storage::Known(..) => continue,
+            Storage::Small(number, leaves) => {
+                let root = &roots[*number as usize];
+                let storage = StorageRef { root: root.node, leaves: *leaves };
+                Prepared { storage, root: root_hash(root), large: None }
+            }
+            Storage::Large(large, old) => {
+                let mut top = Top::clone(&large.top);
+                if let Err(blinded) = top.replace(large.parts.lock().drain(..), &work.setting.hasher) {
+                    work.fail(TrieName::Storage(large.account), blinded);
+                    continue;
+                }
+                let leaves = large.leaves.load(Ordering::Relaxed) as u32;
+                let root = top.hash();
+                Prepared { storage: StorageRef { root: *old, leaves }, root, large: Some(Arc::new(top)) }
+            }
+        };
+        all.push((account.key, prepared));
+    }
+    all
+}
+
 /// A large storage trie with all its new parts.
 fn seal_large(
     large: &LargeWork,
@@ -645,10 +745,15 @@ pub(crate) const NO_STORAGE: StorageRef = StorageRef { root: NodeRef::EMPTY, lea
 /// Stands for the number of slots of a storage of which not everything is known.
 pub(crate) const UNKNOWN_LEAVES: u32 = u32::MAX;
 
+impl Prepared {
+    /// No storage.
+    const NONE: Self = Self { storage: NO_STORAGE, root: EMPTY_ROOT_HASH, large: None };
+}
+
 /// Where an account's storage is, and its root.
-pub(crate) fn storage_in_leaf(leaf: &[u8], value: &[u8]) -> (StorageRef, B256) {
+pub(crate) fn storage_in_leaf(leaf: &[u8], value: &[u8]) -> Prepared {
     match (node::storage(leaf), account::storage_root(value)) {
-        (Some(storage), Some(root)) => (storage, root),
+        (Some(storage), Some(root)) => Prepared { storage, root, large: None },
         found => panic!("a leaf of the account trie holds an account: {found:?}"),
     }
 }

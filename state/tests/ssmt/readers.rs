@@ -126,7 +126,7 @@ fn reorganisations(seed: u64) {
     let slots: Vec<_> = (0..3).map(|_| parking_lot::Mutex::new(None)).collect();
     let (is_over, reads) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for (number, slot) in slots.iter().enumerate() {
+        let threads = slots.iter().enumerate().map(|(number, slot)| {
             let (trie, world, is_over, reads, what) = (&trie, &world, &is_over, &reads, &what);
             scope.spawn(move || {
                 let mut random = ChaCha8Rng::seed_from_u64(seed + 1000 * number as u64);
@@ -141,8 +141,9 @@ fn reorganisations(seed: u64) {
                     check_some(reader, state, world, &mut random, what);
                     reads.fetch_add(1, Ordering::Relaxed);
                 }
-            });
-        }
+            })
+        });
+        let threads: Vec<_> = threads.collect();
         let is_over_at_last = Over(&is_over);
         for _ in 0..25 {
             // Back, and forward elsewhere.
@@ -163,11 +164,9 @@ fn reorganisations(seed: u64) {
             let reader = trie.reader(last.version).unwrap();
             check_some(&reader, &last.state, &world, &mut random, &what);
         }
-        while reads.load(Ordering::Relaxed) < 20 && !std::thread::panicking() {
+        // Some reads there are, unless the readers failed.
+        while reads.load(Ordering::Relaxed) < 20 && threads.iter().any(|thread| !thread.is_finished()) {
             std::thread::yield_now();
-            if slots.iter().all(|slot| slot.lock().is_none()) && reads.load(Ordering::Relaxed) > 0 {
-                break;
-            }
         }
         drop(is_over_at_last);
     });
