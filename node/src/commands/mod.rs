@@ -8,6 +8,7 @@ mod output;
 mod progress;
 mod recorded_blocks;
 mod replay;
+mod state;
 mod stress;
 mod table;
 mod topology;
@@ -15,6 +16,7 @@ mod workload_blocks;
 
 pub(crate) use hash_bench::{HashBenchArgs, hash_bench};
 pub(crate) use replay::{ReplayArgs, replay};
+pub(crate) use state::{StateArgs, state};
 pub(crate) use stress::{StressArgs, stress};
 pub(crate) use table::{TableArgs, table};
 pub(crate) use topology::{TopologyArgs, topology};
