@@ -1,7 +1,7 @@
 use super::{
     error::{SsmtError, VersionId},
     shard::Shard,
-    store::{FoundAccount, Sealed, Ssmt},
+    store::{FoundAccount, Sealed, Ssmt, Written},
     version::Version,
     work::{AccountWork, Beforehand, SlotWork, Work},
 };
@@ -296,6 +296,12 @@ impl Shared {
     }
 }
 
+/// An account to be written: what it is after the block, and whether its storage was wiped.
+type AccountLeft = (Address, Option<Account>, bool);
+
+/// What a draft leaves to its seal: slots, and all accounts.
+type Left = (Vec<(SlotKey, U256)>, Vec<AccountLeft>);
+
 /// Accounts with their addresses, and slots with their keys, both before they were hashed.
 type NamedWork = (Vec<(AccountWork, Address)>, Vec<(U256, SlotWork)>);
 
@@ -370,23 +376,23 @@ impl Ssmt {
             piece.iter().filter(|(key, _)| inner.written.contains_key(key)).count() as u64;
         let (accounts, slots) = self.work_of_changes(&mut inner, &piece, &accounts);
         let beforehand = std::mem::take(&mut inner.beforehand);
-        let (top, logs, hashed) = self.work(&mut sealing, &parent, accounts, slots, beforehand)?;
+        let Written { top, logs, nodes_hashed } =
+            self.work(&mut sealing, &parent, accounts, slots, beforehand)?;
         let root = top.hash();
         self.keep_codes(changes);
         let version = versions.insert(shared.parent, Arc::new(top), Arc::clone(changes), logs);
-        let nodes_hashed = hashed + inner.stats.hashed;
+        let nodes_hashed = nodes_hashed + inner.stats.hashed;
         Ok((Sealed { version, root, nodes_hashed }, DraftStats { told, ..inner.stats }))
     }
 
     /// The slots that are still to be written, and the accounts.
-    #[expect(clippy::type_complexity, reason = "two lists for the function above")]
     fn what_is_left(
         &self,
         parent: &Version,
         inner: &mut Inner,
         before: &HashMap<SlotKey, U256>,
         changes: &ChangeSet,
-    ) -> Result<(Vec<(SlotKey, U256)>, Vec<(Address, Option<Account>, bool)>), SsmtError> {
+    ) -> Result<Left, SsmtError> {
         let mut piece = Vec::new();
         let mut accounts = Vec::with_capacity(changes.accounts.len());
         let mut right: HashSet<SlotKey> = HashSet::default();
@@ -431,7 +437,7 @@ impl Ssmt {
         &self,
         inner: &mut Inner,
         piece: &[(SlotKey, U256)],
-        accounts: &[(Address, Option<Account>, bool)],
+        accounts: &[AccountLeft],
     ) -> (Vec<AccountWork>, Vec<SlotWork>) {
         let (with_slots, slots) = inner.work_of(piece, &self.hasher);
         let ranges: AddressMap<(B256, Range<usize>)> =

@@ -1,9 +1,9 @@
 use super::top::{SHARDS, Top};
 use crate::trie::{
     arena::Arena,
+    log::{Log, free_all},
     node::NodeRef,
     region::Regions,
-    update::{Log, free_all},
 };
 use parking_lot::RwLock;
 use std::sync::Arc;

@@ -72,6 +72,13 @@ pub(super) struct Sealing {
     sealed: u64,
 }
 
+/// What a change set made of a version.
+pub(super) struct Written {
+    pub(super) top: Top,
+    pub(super) logs: Vec<(u8, ShardLog)>,
+    pub(super) nodes_hashed: u64,
+}
+
 /// A version that was just made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sealed {
@@ -150,7 +157,7 @@ impl Ssmt {
         let base = Arc::clone(versions.get(parent)?);
         let (accounts, slots) = hash_keys(changes, &self.hasher, &*self.workers);
 
-        let (top, logs, nodes_hashed) =
+        let Written { top, logs, nodes_hashed } =
             self.work(&mut sealing, &base, accounts, slots, Beforehand::default())?;
         let root = top.hash();
         self.keep_codes(changes);
@@ -192,7 +199,7 @@ impl Ssmt {
         accounts: Vec<AccountWork>,
         slots: Vec<SlotWork>,
         beforehand: Beforehand,
-    ) -> Result<(Top, Vec<(u8, ShardLog)>, u64), SsmtError> {
+    ) -> Result<Written, SsmtError> {
         let setting = self.setting(sealing);
         let parent = Arc::clone(&base.top);
         let work = Arc::new(Work::new(setting, parent, accounts, slots, beforehand, false));
@@ -229,7 +236,7 @@ impl Ssmt {
         if every > 0 && sealing.sealed.is_multiple_of(every) {
             self.give_shards(sealing, Ownership::balanced(self.workers.count().get(), &sealing.loads));
         }
-        Ok((top, logs, nodes_hashed))
+        Ok(Written { top, logs, nodes_hashed })
     }
 
     /// Makes a version the current one, and drops those more than [`SsmtConfig::history`] before it, with all that

@@ -7,8 +7,10 @@
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
 pub(crate) mod arena;
+mod child;
 mod index;
 pub(crate) mod levels;
+pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod parse;
 pub(crate) mod path;

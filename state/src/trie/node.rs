@@ -13,15 +13,15 @@
 //!
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
+pub(crate) use super::child::{Child, NodeRef};
+
+use super::child::ITEM_MAX;
 use super::{arena::Arena, path::HexPrefix, rlp};
-use std::fmt;
 
 /// Children of a branch.
 pub(crate) const WIDTH: usize = 16;
 /// Bytes of a hash.
 pub(crate) const HASH: usize = 32;
-/// Bytes of a child's item at most: a hash with its header, or a node below 32 bytes.
-const ITEM_MAX: usize = HASH + 1;
 /// Bytes of a value at most.
 pub const VALUE_BYTES_MAX: usize = 60_000;
 
@@ -29,138 +29,6 @@ const HEAD: usize = 4;
 const ACCOUNT_HEAD: usize = HEAD + 8;
 const EXTENSION_HEAD: usize = HEAD + 4;
 const BRANCH_HEAD: usize = HEAD + 4;
-
-/// Where a node is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NodeRef(u32);
-
-impl NodeRef {
-    /// Addresses that an arena may have.
-    pub(crate) const ADDRESSES: u32 = 1 << 30;
-    /// No node: the empty trie.
-    pub(crate) const EMPTY: Self = Self(0x7fff_ffff);
-    /// A node of which only the hash is known.
-    pub(crate) const BLINDED: Self = Self(0x7fff_fffe);
-    /// A node of which only the hash is known, and that it is a branch.
-    pub(crate) const BLINDED_BRANCH: Self = Self(0x7fff_fffd);
-    /// The node was made since the last root was asked for: nobody else knows it, and its hash is not in its parent.
-    const FRESH: u32 = 1 << 31;
-
-    pub(crate) fn new(address: u32) -> Self {
-        debug_assert!(address < Self::ADDRESSES);
-        Self(address)
-    }
-
-    pub(crate) fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-
-    pub(crate) fn bits(self) -> u32 {
-        self.0
-    }
-
-    pub(crate) fn address(self) -> u32 {
-        debug_assert!(self.is_stored(), "{self:?} has no address");
-        self.0 & !Self::FRESH
-    }
-
-    /// Whether there is a node in the arena.
-    pub(crate) fn is_stored(self) -> bool {
-        self.0 & !Self::FRESH < Self::ADDRESSES
-    }
-
-    /// The number of a large storage trie, in the place of a root.
-    pub(crate) fn large(number: u32) -> Self {
-        assert!(number < Self::ADDRESSES / 2, "too many large storage tries in one shard");
-        Self(Self::ADDRESSES | number)
-    }
-
-    /// The number of the large storage trie that stands here.
-    pub(crate) fn as_large(self) -> Option<u32> {
-        (Self::ADDRESSES..Self::ADDRESSES + Self::ADDRESSES / 2)
-            .contains(&self.0)
-            .then(|| self.0 - Self::ADDRESSES)
-    }
-
-    pub(crate) fn is_blinded(self) -> bool {
-        self == Self::BLINDED || self == Self::BLINDED_BRANCH
-    }
-
-    pub(crate) fn is_fresh(self) -> bool {
-        self.0 & Self::FRESH != 0
-    }
-
-    pub(crate) fn fresh(self) -> Self {
-        Self(self.0 | Self::FRESH)
-    }
-
-    pub(crate) fn settled(self) -> Self {
-        Self(self.0 & !Self::FRESH)
-    }
-}
-
-impl fmt::Debug for NodeRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::EMPTY => f.write_str("empty"),
-            Self::BLINDED => f.write_str("blinded"),
-            Self::BLINDED_BRANCH => f.write_str("blinded branch"),
-            node => write!(f, "{}{}", node.settled().0, if node.is_fresh() { " (fresh)" } else { "" }),
-        }
-    }
-}
-
-/// A child as its parent sees it: where it is, and the item that stands for it in the parent's RLP.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Child {
-    pub(crate) node: NodeRef,
-    len: u8,
-    item: [u8; ITEM_MAX],
-}
-
-impl Child {
-    /// No child.
-    pub(crate) const EMPTY: Self = Self { node: NodeRef::EMPTY, len: 1, item: [0x80; ITEM_MAX] };
-
-    /// A child by its hash.
-    pub(crate) fn hashed(node: NodeRef, hash: &[u8; HASH]) -> Self {
-        let mut item = [0xa0; ITEM_MAX];
-        item[1..].copy_from_slice(hash);
-        Self { node, len: ITEM_MAX as u8, item }
-    }
-
-    /// A child by its item: a hash with its header, or a whole node of less than 32 bytes.
-    pub(crate) fn with_item(node: NodeRef, bytes: &[u8]) -> Self {
-        let mut item = [0; ITEM_MAX];
-        item[..bytes.len()].copy_from_slice(bytes);
-        Self { node, len: bytes.len() as u8, item }
-    }
-
-    /// A node that was just made: its hash is to be found later, unless it is small enough to stand for itself.
-    pub(crate) fn made(arena: &Arena, node: NodeRef) -> Self {
-        let rlp = rlp_of(arena.bytes(node));
-        let node = node.fresh();
-        if rlp.len() < HASH { Self::with_item(node, rlp) } else { Self::hashed(node, &[0; HASH]) }
-    }
-
-    pub(crate) fn item(&self) -> &[u8] {
-        &self.item[..usize::from(self.len)]
-    }
-
-    /// Whether a hash stands for it.
-    pub(crate) fn is_hashed(&self) -> bool {
-        usize::from(self.len) == ITEM_MAX
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.node == NodeRef::EMPTY
-    }
-
-    /// Its hash, if one stands for it.
-    pub(crate) fn hash(&self) -> Option<&[u8; HASH]> {
-        if self.is_hashed() { self.item[1..].first_chunk() } else { None }
-    }
-}
 
 /// An account's storage, as its leaf knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,13 +115,13 @@ pub(crate) fn leaf(node: &[u8]) -> (HexPrefix<'_>, &[u8]) {
 /// The storage of an account's leaf.
 pub(crate) fn storage(node: &[u8]) -> Option<StorageRef> {
     (kind(node) == Kind::Account)
-        .then(|| StorageRef { root: NodeRef(u32_at(node, HEAD)), leaves: u32_at(node, HEAD + 4) })
+        .then(|| StorageRef { root: NodeRef::from_bits(u32_at(node, HEAD)), leaves: u32_at(node, HEAD + 4) })
 }
 
 /// Path and child of an extension.
 pub(crate) fn extension(node: &[u8]) -> (HexPrefix<'_>, Child) {
     let (path, item) = first_item(payload(rlp_of(node)));
-    (HexPrefix::new(path), Child::with_item(NodeRef(u32_at(node, HEAD)), item))
+    (HexPrefix::new(path), Child::with_item(NodeRef::from_bits(u32_at(node, HEAD)), item))
 }
 
 /// Which children a branch has.
@@ -293,7 +161,7 @@ pub(crate) fn fresh_children(node: &[u8]) -> impl Iterator<Item = (u8, NodeRef)>
     node[BRANCH_HEAD..head_len(node)].chunks_exact(4).filter_map(move |bytes| {
         let nibble = mask.trailing_zeros() as u8;
         mask &= mask - 1;
-        let child = NodeRef(u32_at(bytes, 0));
+        let child = NodeRef::from_bits(u32_at(bytes, 0));
         child.is_fresh().then_some((nibble, child))
     })
 }
@@ -304,7 +172,7 @@ pub(crate) fn child_ref(node: &[u8], nibble: u8) -> NodeRef {
     if children(node) >> nibble & 1 == 0 {
         return NodeRef::EMPTY;
     }
-    NodeRef(u32_at(node, place_of_ref(node, nibble)))
+    NodeRef::from_bits(u32_at(node, place_of_ref(node, nibble)))
 }
 
 /// Where a child's item begins in a branch's RLP.
@@ -386,7 +254,7 @@ pub(crate) fn make_leaf(
     let node = arena.bytes_mut(place);
     begin(node, if storage.is_some() { 1 } else { 0 }, rlp_len);
     if let Some(storage) = storage {
-        node[HEAD..HEAD + 4].copy_from_slice(&storage.root.0.to_le_bytes());
+        node[HEAD..HEAD + 4].copy_from_slice(&storage.root.bits().to_le_bytes());
         node[HEAD + 4..HEAD + 8].copy_from_slice(&storage.leaves.to_le_bytes());
     }
     let rlp = &mut node[head..head + rlp_len];
@@ -425,7 +293,7 @@ pub(crate) fn make_extension(
     let place = arena.allocate(EXTENSION_HEAD + rlp_len);
     let node = arena.bytes_mut(place);
     begin(node, 2, rlp_len);
-    node[HEAD..HEAD + 4].copy_from_slice(&child.node.0.to_le_bytes());
+    node[HEAD..HEAD + 4].copy_from_slice(&child.node.bits().to_le_bytes());
     write_extension(&mut node[EXTENSION_HEAD..EXTENSION_HEAD + rlp_len], path_len, write_path, child);
     place
 }
@@ -467,14 +335,14 @@ pub(crate) fn make_branch(arena: &mut Arena, children: &[Child; WIDTH], value: &
     node[HEAD + 2..HEAD + 4].copy_from_slice(&inlined.to_le_bytes());
     let present = children.iter().filter(|child| !child.is_empty());
     for (place, child) in node[BRANCH_HEAD..BRANCH_HEAD + refs].chunks_exact_mut(4).zip(present) {
-        place.copy_from_slice(&child.node.0.to_le_bytes());
+        place.copy_from_slice(&child.node.bits().to_le_bytes());
     }
     write_branch(&mut node[BRANCH_HEAD + refs..BRANCH_HEAD + refs + rlp_len], children, value);
     place
 }
 
 fn branch_payload(children: &[Child; WIDTH], value: &[u8]) -> usize {
-    children.iter().map(|child| usize::from(child.len)).sum::<usize>() + rlp::string_len(value)
+    children.iter().map(|child| child.item().len()).sum::<usize>() + rlp::string_len(value)
 }
 
 /// Bytes of a branch's RLP.
@@ -520,10 +388,10 @@ pub(crate) fn exchange_child(
     hash: &[u8; HASH],
 ) -> (NodeRef, [u8; HASH]) {
     let (reference, start) = places_of(node, nibble);
-    let old = NodeRef(u32_at(node, reference));
+    let old = NodeRef::from_bits(u32_at(node, reference));
     let mut old_hash = [0; HASH];
     old_hash.copy_from_slice(&node[start..start + HASH]);
-    node[reference..reference + 4].copy_from_slice(&child.0.to_le_bytes());
+    node[reference..reference + 4].copy_from_slice(&child.bits().to_le_bytes());
     node[start..start + HASH].copy_from_slice(hash);
     (old, old_hash)
 }
@@ -533,8 +401,8 @@ pub(crate) fn exchange_child(
 #[inline]
 pub(crate) fn settle_child(node: &mut [u8], nibble: u8, hash: Option<&[u8; HASH]>) {
     let (reference, start) = places_of(node, nibble);
-    let child = NodeRef(u32_at(node, reference)).settled();
-    node[reference..reference + 4].copy_from_slice(&child.0.to_le_bytes());
+    let child = NodeRef::from_bits(u32_at(node, reference)).settled();
+    node[reference..reference + 4].copy_from_slice(&child.bits().to_le_bytes());
     if let Some(hash) = hash {
         node[start..start + HASH].copy_from_slice(hash);
     }

@@ -1,8 +1,9 @@
 use super::{
     arena::Arena,
     levels::Levels,
+    log::Log,
     node::{Child, VALUE_BYTES_MAX},
-    update::{Blinded, Log, Updater, Write, path_text},
+    update::{Blinded, Updater, Write, path_text},
     walk::{self, Found},
 };
 use alloy_primitives::{B256, Bytes, keccak256};

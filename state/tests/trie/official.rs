@@ -31,8 +31,11 @@ fn bytes(text: &str) -> Vec<u8> {
     }
 }
 
+/// A key, and its value unless it is deleted.
+type OwnWrite = (Vec<u8>, Option<Vec<u8>>);
+
 /// The writes of a test in order: a list of pairs, or a map whose order is not to matter.
-fn writes(input: &Value) -> (Vec<(Vec<u8>, Option<Vec<u8>>)>, bool) {
+fn writes(input: &Value) -> (Vec<OwnWrite>, bool) {
     let value = |value: &Value| value.as_str().map(bytes);
     match input {
         Value::Array(pairs) => {
@@ -44,7 +47,7 @@ fn writes(input: &Value) -> (Vec<(Vec<u8>, Option<Vec<u8>>)>, bool) {
     }
 }
 
-fn root_one_by_one(writes: &[(Vec<u8>, Option<Vec<u8>>)], asks_often: bool) -> B256 {
+fn root_one_by_one(writes: &[OwnWrite], asks_often: bool) -> B256 {
     let hasher = Hasher::cpu();
     let mut trie = Trie::new();
     for (key, value) in writes {
