@@ -8,6 +8,7 @@
 //! | [`Hasher`] | hashes batches: `hash_each` by slices, `hash_batch` by ranges of an arena |
 //! | [`CpuKind`] | the ways of this processor to hash |
 //! | [`Backend`] | what hashes batches: a device, or the processor as [`CpuBackend`] |
+//! | [`device`] | the devices of `citius-device-host` |
 //! | [`Calibration`] | what batches cost on a backend, measured; kept in [`Calibrations`] |
 //! | [`DispatchConfig`], [`Counters`], [`Event`] | how devices are chosen and checked, and what became of that |
 //!
@@ -26,6 +27,7 @@ mod calibration;
 mod calibrations;
 mod cpu;
 mod cpu_backend;
+pub mod device;
 mod dispatch;
 mod fit;
 mod group;

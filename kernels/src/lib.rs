@@ -7,6 +7,9 @@
 //! | [`avx2`] | 4 | AVX2 |
 //! | [`avx512`] | 8 | AVX-512 F and BW |
 //!
+//! [`device`] holds the kernels of devices, as sources, and [`protocol`] how `citius-device-host`, which runs them, is spoken to: the two
+//! rooms that must agree on it both stand on this one.
+//!
 //! Those that need something are methods of a value that exists only where it was found, so that a call checks
 //! nothing:
 //!
@@ -23,7 +26,9 @@
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+pub mod device;
 pub mod generic;
+pub mod protocol;
 mod sponge;
 
 pub use sponge::{RATE, block_count};

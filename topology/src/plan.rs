@@ -1,6 +1,6 @@
 //! Who runs where: plain data that every other room obeys.
 
-use crate::{CoreId, Lane, NumaId, RoleSlots, WorkerIndex, WorkerSlot};
+use crate::{CoreId, Lane, NumaId, RoleSlots, WorkerIndex, WorkerSlot, profile::FpgaProgram};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -34,6 +34,9 @@ pub struct Plan {
     pub gpus_count: u32,
     /// FPGA cards to hash on.
     pub fpgas_count: u32,
+    /// The kernel precompiled for these cards, and its manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fpga_program: Option<FpgaProgram>,
     /// What an operator should know about this plan.
     pub notes: Vec<String>,
 }

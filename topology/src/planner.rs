@@ -71,6 +71,7 @@ pub fn plan(machine: &Machine, profile: &Profile) -> Result<Plan, TopologyError>
         ssd_capacity_bytes: budget::ssd_capacity_bytes(machine, profile)?,
         gpus_count,
         fpgas_count,
+        fpga_program: profile.devices.fpga_program.clone(),
         notes: notes(machine, cores.len(), unused.len()),
         service: role(service),
         worker_lanes,

@@ -5,7 +5,7 @@ mod seeded;
 
 use citius_topology::{
     Devices, Limits, Machine, TopologyError, plan,
-    profile::{Auto, Profile, SHIPPED, shipped},
+    profile::{Auto, FpgaProgram, Profile, SHIPPED, shipped},
 };
 use proptest::prelude::*;
 use seeded::seeded;
@@ -66,6 +66,10 @@ fn a_written_profile_reads_back() {
         let profile = shipped(name).unwrap();
         assert_eq!(Profile::parse(name, &profile.to_toml()).unwrap(), profile, "{}", profile.to_toml());
     }
+    let mut profile = shipped("fpga-server").unwrap();
+    let (program_path, manifest_path) = ("keccak \"a\".aocx".into(), "keccak.toml".into());
+    profile.devices.fpga_program = Some(FpgaProgram { program_path, manifest_path });
+    assert_eq!(Profile::parse("own", &profile.to_toml()).unwrap(), profile, "{}", profile.to_toml());
     let mut profile = shipped("commodity-pc").unwrap();
     profile.cores.numa_node_ids = Auto::Fixed(vec![citius_topology::NumaId(1)]);
     assert_eq!(Profile::parse("own", &profile.to_toml()).unwrap(), profile);
@@ -143,6 +147,21 @@ fn roles_that_do_not_fit_the_cores_are_refused() {
         "2",
         "and one for a worker",
     );
+}
+
+#[test]
+fn a_precompiled_kernel_has_a_manifest_and_reaches_the_plan() {
+    let body = "[devices]\nfpga_program_path = 'a.aocx'";
+    assert_refused(body, "devices.fpga_manifest_path", "nothing", "since the other one is given");
+    let body = "[devices]\nfpga_manifest_path = 'a.toml'";
+    assert_refused(body, "devices.fpga_program_path", "nothing", "since the other one is given");
+    assert_refused("[devices]\nfpga_program_path = 1", "devices.fpga_program_path", "1", "not blank");
+    assert_refused("[devices]\nfpga_manifest_path = ' '", "devices.fpga_manifest_path", "\" \"", "not blank");
+
+    let text = format!("{HEAD}[devices]\nfpga_program_path = 'a.aocx'\nfpga_manifest_path = 'a.toml'");
+    let machine = Machine::synthetic("pack:1 core:4 pu:1").unwrap();
+    let program = plan(&machine, &Profile::parse("test", &text).unwrap()).unwrap().fpga_program.unwrap();
+    assert_eq!((program.program_path, program.manifest_path), ("a.aocx".into(), "a.toml".into()));
 }
 
 #[test]

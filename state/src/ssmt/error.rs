@@ -75,4 +75,26 @@ pub enum SsmtError {
         /// How many nodes were given.
         nodes: usize,
     },
+    /// Code that a block needs is not stored.
+    #[error("code {hash} is not stored")]
+    CodeMissing {
+        /// Its hash.
+        hash: B256,
+    },
+    /// A block's changes lead to another root than the block says.
+    #[error("the changes lead to the state root {found}, not to {expected}")]
+    WrongRoot {
+        /// What the block says.
+        expected: B256,
+        /// What it is.
+        found: B256,
+    },
+    /// A header of a witness is none, or does not belong to the others.
+    #[error("header {index}: {reason}")]
+    BadHeader {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }

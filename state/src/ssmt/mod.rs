@@ -11,14 +11,28 @@
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
 mod account;
+mod codes;
+mod draft;
 mod error;
+mod flat;
+mod header;
+mod import;
 mod ownership;
+mod proof;
+mod reader;
 mod shard;
 mod store;
 mod top;
 mod version;
+mod way;
+mod witness;
 mod work;
 
+pub use draft::{Draft, DraftStats};
 pub use error::{SsmtError, TrieName, VersionId};
+pub use flat::FlatCacheStats;
 pub use ownership::Ownership;
+pub use proof::{AccountProof, ProofError, StorageProof};
+pub use reader::SsmtReader;
 pub use store::{Sealed, Ssmt, SsmtConfig, SsmtMemory};
+pub use witness::ExecutionWitness;

@@ -1,4 +1,4 @@
-use super::top::Top;
+use super::top::{SHARDS, Top};
 use crate::trie::{
     arena::Arena,
     node::NodeRef,
@@ -18,9 +18,11 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// An empty shard whose memory comes from these regions.
-    pub(crate) fn in_regions(regions: Regions) -> Self {
-        Self { arena: Arena::in_regions(regions), large: Slab::default() }
+    /// All shards of a state, empty. They share their memory's regions.
+    pub(crate) fn all() -> Vec<Self> {
+        let regions = Regions::default();
+        let shard = |_| Self { arena: Arena::in_regions(regions.clone()), large: Slab::default() };
+        (0..SHARDS).map(shard).collect()
     }
 }
 

@@ -1,6 +1,8 @@
 use super::{
     account::SlotValue,
+    codes::Codes,
     error::{SsmtError, TrieName, VersionId},
+    flat::{Difference, FlatCache, PATH_MAX},
     ownership::Ownership,
     shard::{Shard, ShardLog},
     top::{CUT, SHARDS, Top},
@@ -13,7 +15,6 @@ use crate::{
     Account, ChangeSet, SharedWork, Workers,
     trie::{
         node::{StorageRef, rlp_of},
-        region::Regions,
         update::Blinded,
         walk::{self, Found},
     },
@@ -32,11 +33,13 @@ pub struct SsmtConfig {
     pub large_storage_from: u32,
     /// Blocks after which the ranges of the workers are cut anew from their loads; 0 for never.
     pub rebalance_every: u64,
+    /// Bytes, about, for the values that readers find without hashing; 0 for no such cache.
+    pub flat_cache_bytes: u64,
 }
 
 impl Default for SsmtConfig {
     fn default() -> Self {
-        Self { history: 128, large_storage_from: 4096, rebalance_every: 16 }
+        Self { history: 128, large_storage_from: 4096, rebalance_every: 16, flat_cache_bytes: 256 << 20 }
     }
 }
 
@@ -50,12 +53,14 @@ pub struct Ssmt {
     workers: Arc<dyn Workers>,
     config: SsmtConfig,
     pub(super) versions: RwLock<Versions>,
+    pub(super) codes: Codes,
+    pub(super) flat: Option<FlatCache>,
     /// Held while a version is made.
-    sealing: Mutex<Sealing>,
+    pub(super) sealing: Mutex<Sealing>,
 }
 
 #[derive(Debug)]
-struct Sealing {
+pub(super) struct Sealing {
     ownership: Ownership,
     /// Nodes made of late, by shard.
     loads: Box<[u64; SHARDS]>,
@@ -77,18 +82,26 @@ impl Ssmt {
     /// An empty state.
     #[must_use]
     pub fn new(config: SsmtConfig, hasher: Arc<Hasher>, workers: Arc<dyn Workers>) -> Self {
-        Self::with_top(Top::default(), config, hasher, workers)
+        Self::with_parts(Top::default(), Shard::all(), config, hasher, workers)
     }
 
-    fn with_top(top: Top, config: SsmtConfig, hasher: Arc<Hasher>, workers: Arc<dyn Workers>) -> Self {
+    /// A state whose first version is `top` over what is in the 256 shards.
+    pub(super) fn with_parts(
+        top: Top,
+        shards: Vec<Shard>,
+        config: SsmtConfig,
+        hasher: Arc<Hasher>,
+        workers: Arc<dyn Workers>,
+    ) -> Self {
         let ownership = Ownership::even(workers.count().get());
-        let regions = Regions::default();
         Self {
-            shards: (0..SHARDS).map(|_| RwLock::new(Shard::in_regions(regions.clone()))).collect(),
+            shards: shards.into_iter().map(RwLock::new).collect(),
             hasher,
             workers,
-            config,
             versions: RwLock::new(Versions::new(Arc::new(top))),
+            codes: Codes::default(),
+            flat: FlatCache::new(config.flat_cache_bytes, VersionId(0)),
+            config,
             sealing: Mutex::new(Sealing { ownership, loads: Box::new([0; SHARDS]), sealed: 0 }),
         }
     }
@@ -117,6 +130,7 @@ impl Ssmt {
     pub fn seal(&self, parent: VersionId, changes: &Arc<ChangeSet>) -> Result<Sealed, SsmtError> {
         let mut sealing = self.sealing.lock();
         let mut versions = self.versions.write();
+        versions.end_draft(&self.shards);
         versions.check_out(parent, &self.shards)?;
         let base = Arc::clone(versions.get(parent)?);
         let (accounts, slots) = self.hash_keys(changes);
@@ -124,8 +138,15 @@ impl Ssmt {
         let (top, logs, nodes_hashed) =
             self.work(&mut sealing, &base, accounts, slots, Beforehand::default())?;
         let root = top.hash();
+        self.keep_codes(changes);
         let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
         Ok(Sealed { version, root, nodes_hashed })
+    }
+
+    pub(super) fn keep_codes(&self, changes: &ChangeSet) {
+        if !changes.codes.is_empty() {
+            self.codes.codes.write().extend(changes.codes.iter().cloned());
+        }
     }
 
     /// Hashes the addresses and slots of a change set in one batch.
@@ -163,6 +184,16 @@ impl Ssmt {
         (accounts, slots)
     }
 
+    /// For work that the caller does alone.
+    pub(super) fn setting_of_caller(&self) -> Setting {
+        Setting {
+            shards: Arc::clone(&self.shards),
+            hasher: Arc::clone(&self.hasher),
+            ownership: Ownership::even(1),
+            large_from: self.config.large_storage_from.max(1),
+        }
+    }
+
     fn setting(&self, sealing: &Sealing) -> Setting {
         Setting {
             shards: Arc::clone(&self.shards),
@@ -173,7 +204,7 @@ impl Ssmt {
     }
 
     /// Writes accounts, sorted by key, and their slots on top of a version.
-    fn work(
+    pub(super) fn work(
         &self,
         sealing: &mut Sealing,
         base: &Version,
@@ -228,6 +259,14 @@ impl Ssmt {
     /// [`SsmtError::UnknownVersion`].
     pub fn set_head(&self, version: VersionId) -> Result<(), SsmtError> {
         let _sealing = self.sealing.lock();
+        if let Some(flat) = &self.flat {
+            let steps = {
+                let versions = self.versions.read();
+                versions.get(version)?;
+                versions.steps(*flat.line(), version, PATH_MAX)
+            };
+            flat.move_to(version, steps.map(|steps| Difference::of(&steps)).as_ref());
+        }
         self.versions.write().set_head(version, self.config.history, &self.shards)
     }
 
@@ -252,7 +291,21 @@ impl Ssmt {
         self.sealing.lock().ownership.clone()
     }
 
-    /// The versions, with the shards at the one asked for until the guard is dropped.
+    /// The versions, with the shards at the one asked for and no draft in them, until the guard is dropped.
+    pub(super) fn wholly_at(&self, version: VersionId) -> Result<RwLockReadGuard<'_, Versions>, SsmtError> {
+        let versions = self.versions.read();
+        if versions.current() == version && !versions.has_draft() {
+            return Ok(versions);
+        }
+        drop(versions);
+        let mut versions = self.versions.write();
+        versions.end_draft(&self.shards);
+        versions.check_out(version, &self.shards)?;
+        Ok(RwLockWriteGuard::downgrade(versions))
+    }
+
+    /// The versions, with the shards at the one asked for until the guard is dropped. There may be a draft on top of it:
+    /// then slots must be read as [`Ssmt::storage`] does.
     pub(super) fn at(&self, version: VersionId) -> Result<RwLockReadGuard<'_, Versions>, SsmtError> {
         let versions = self.versions.read();
         if versions.current() == version {
@@ -289,8 +342,9 @@ impl Ssmt {
         let key = citius_hashing::keccak256(address.as_slice());
         let versions = self.at(version)?;
         let Some(found) = self.find_account(versions.get(version)?, key)? else { return Ok(U256::ZERO) };
-        let slot = citius_hashing::keccak256(&slot.to_be_bytes::<32>());
-        self.find_slot(key, &found, slot)
+        let value = self.find_slot(key, &found, citius_hashing::keccak256(&slot.to_be_bytes::<32>()))?;
+        // What a draft writes it has noted before: whoever sees the new value finds the old one here.
+        Ok(versions.before_draft(address, slot).unwrap_or(value))
     }
 
     /// An account by the hash of its address. The shards must be at this version.
@@ -348,7 +402,7 @@ impl Ssmt {
     ///
     /// [`SsmtError::UnknownVersion`].
     pub fn nodes_made(&self, version: VersionId) -> Result<Vec<Vec<u8>>, SsmtError> {
-        let versions = self.at(version)?;
+        let versions = self.wholly_at(version)?;
         let version = versions.get(version)?;
         let mut nodes = Vec::new();
         for (shard, log) in &*version.logs.lock() {

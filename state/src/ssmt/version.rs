@@ -1,9 +1,12 @@
 use super::{
+    draft::Shared,
     error::{SsmtError, VersionId},
+    flat::Step,
     shard::{Shard, ShardLog, finish},
     top::Top,
 };
 use crate::ChangeSet;
+use alloy_primitives::{Address, U256};
 use parking_lot::{Mutex, RwLock};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,6 +32,8 @@ pub(crate) struct Versions {
     oldest: VersionId,
     head: VersionId,
     current: VersionId,
+    /// What is being made of the current version, in the shards already.
+    draft: Option<Arc<Shared>>,
     next: u64,
 }
 
@@ -36,7 +41,14 @@ impl Versions {
     pub(crate) fn new(top: Arc<Top>) -> Self {
         let id = VersionId(0);
         let first = Version { id, parent: None, top, changes: Arc::default(), logs: Mutex::default() };
-        Self { kept: BTreeMap::from([(id, Arc::new(first))]), oldest: id, head: id, current: id, next: 1 }
+        Self {
+            kept: BTreeMap::from([(id, Arc::new(first))]),
+            oldest: id,
+            head: id,
+            current: id,
+            draft: None,
+            next: 1,
+        }
     }
 
     pub(crate) fn get(&self, id: VersionId) -> Result<&Arc<Version>, SsmtError> {
@@ -51,6 +63,33 @@ impl Versions {
         &self.kept[&self.head]
     }
 
+    /// Whether something is being made of the current version.
+    pub(crate) fn has_draft(&self) -> bool {
+        self.draft.is_some()
+    }
+
+    /// What a slot of the current version was, if a draft may have written it. To be asked after the trie was: the draft
+    /// says so before it writes.
+    pub(crate) fn before_draft(&self, address: Address, slot: U256) -> Option<U256> {
+        self.draft.as_ref().and_then(|draft| draft.before(address, slot))
+    }
+
+    pub(crate) fn set_draft(&mut self, draft: Arc<Shared>) {
+        self.draft = Some(draft);
+    }
+
+    /// Takes a draft that is to become a version; whether it is still being made.
+    pub(crate) fn take_draft(&mut self, draft: &Arc<Shared>) -> bool {
+        self.draft.take_if(|open| Arc::ptr_eq(open, draft)).is_some()
+    }
+
+    /// Takes back what a draft has written, so that the shards are at the current version and nothing else.
+    pub(crate) fn end_draft(&mut self, shards: &[RwLock<Shard>]) {
+        if let Some(draft) = self.draft.take() {
+            draft.end(shards);
+        }
+    }
+
     /// The version that the shards are at.
     pub(crate) fn current(&self) -> VersionId {
         self.current
@@ -59,6 +98,10 @@ impl Versions {
     /// Takes the shards to a version. Costs as much memory traffic as the blocks in between changed, and no hashing.
     pub(crate) fn check_out(&mut self, target: VersionId, shards: &[RwLock<Shard>]) -> Result<(), SsmtError> {
         self.get(target)?;
+        if target == self.current {
+            return Ok(());
+        }
+        self.end_draft(shards);
         let (mut from, mut to) = (self.current, target);
         let mut forth = Vec::new();
         // Children have higher numbers than their parents: the higher of the two is not their common ancestor.
@@ -196,15 +239,23 @@ impl Versions {
         }
     }
 
-    /// The versions from `ancestor` (exclusive) to `version`, latest first; `None` if it is no ancestor.
-    pub(crate) fn since(&self, ancestor: VersionId, version: VersionId) -> Option<Vec<Arc<Version>>> {
-        let mut line = Vec::new();
-        let mut at = version;
-        while at != ancestor {
-            let version = self.kept.get(&at)?;
-            line.push(Arc::clone(version));
-            at = version.parent?;
+    /// The blocks to undo and to make on the way from one version to another; `None` if there are more than
+    /// `steps_max`, or one of the versions is not kept.
+    pub(crate) fn steps(&self, from: VersionId, to: VersionId, steps_max: usize) -> Option<Vec<Step>> {
+        let (mut back, mut forth) = (Vec::new(), Vec::new());
+        let (mut one, mut other) = (from, to);
+        while one != other {
+            if back.len() + forth.len() == steps_max {
+                return None;
+            }
+            // Children have higher numbers than their parents.
+            let is_forward = other > one;
+            let (at, steps) = if is_forward { (&mut other, &mut forth) } else { (&mut one, &mut back) };
+            let version = self.kept.get(at)?;
+            steps.push(Step { changes: Arc::clone(&version.changes), is_forward });
+            *at = version.parent?;
         }
-        Some(line)
+        back.extend(forth.into_iter().rev());
+        Some(back)
     }
 }

@@ -227,6 +227,11 @@ impl Work {
         (done, self.error.lock().take())
     }
 
+    /// The storage that was given as prepared.
+    pub(crate) fn into_prepared(self) -> B256Map<Prepared> {
+        self.prepared
+    }
+
     /// Works until nothing is left that nobody has begun.
     pub(crate) fn help(&self, worker: usize) {
         let guard = BreakOnPanic { work: self };
@@ -333,6 +338,7 @@ impl<'a> Hands<'a> {
                 accounts: None,
                 hashed: 0,
             });
+            self.take_log(self.held.len() - 1);
         }
         self.warm_accounts(first);
         let mut located = Vec::new();

@@ -9,6 +9,7 @@
 pub(crate) mod arena;
 pub(crate) mod levels;
 pub(crate) mod node;
+pub(crate) mod parse;
 pub(crate) mod path;
 pub(crate) mod plain;
 pub(crate) mod region;

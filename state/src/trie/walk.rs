@@ -24,10 +24,25 @@ pub(crate) enum Found<'a> {
 /// [`Blinded`] if the way leads through a node that is not there.
 pub(crate) fn find<'a>(
     arena: &'a Arena,
+    child: Child,
+    depth: usize,
+    key: &[u8],
+    mut visit: impl FnMut(&'a [u8]),
+) -> Result<Found<'a>, Blinded> {
+    trace(arena, child, depth, key, |_, rlp| visit(rlp))
+}
+
+/// As [`find`]; `visit` is told how many nibbles stand above each node, too.
+///
+/// # Errors
+///
+/// [`Blinded`], as there.
+pub(crate) fn trace<'a>(
+    arena: &'a Arena,
     mut child: Child,
     mut depth: usize,
     key: &[u8],
-    mut visit: impl FnMut(&'a [u8]),
+    mut visit: impl FnMut(usize, &'a [u8]),
 ) -> Result<Found<'a>, Blinded> {
     loop {
         if child.is_empty() {
@@ -38,7 +53,7 @@ pub(crate) fn find<'a>(
         }
         let bytes = arena.bytes(child.node);
         if child.is_hashed() {
-            visit(node::rlp_of(bytes));
+            visit(depth, node::rlp_of(bytes));
         }
         match node::kind(bytes) {
             Kind::Leaf | Kind::Account => {

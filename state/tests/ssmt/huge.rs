@@ -43,6 +43,7 @@ impl Life {
             history: HISTORY,
             large_storage_from: sizes.large_storage_from,
             rebalance_every: random.random_range(0..3),
+            ..SsmtConfig::default()
         };
         let trie = Ssmt::new(config, random_hasher(&mut random), Arc::new(Threads(sizes.threads)));
         let slots = if sizes.is_crowded {

@@ -1,8 +1,14 @@
 //! The sharded state trie against plain maps and `alloy-trie`.
 
+mod drafts;
 mod ground;
 mod huge;
 mod model;
+mod nodes;
+mod partial;
+mod proofs;
 mod random;
+mod readers;
 mod together;
 mod versions;
+mod witnesses;

@@ -45,6 +45,7 @@ fn sequence(seed: u64) {
         history: random.random_range(0..5),
         large_storage_from: *[1, 8, 50, 4096].choose(&mut random).unwrap(),
         rebalance_every: *[0, 1, 3].choose(&mut random).unwrap(),
+        ..SsmtConfig::default()
     };
     let moves_shards = random.random_bool(0.3);
     let trie = Ssmt::new(config.clone(), random_hasher(&mut random), Arc::new(Threads(threads)));

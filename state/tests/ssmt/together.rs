@@ -125,6 +125,7 @@ fn together(seed: u64, blocks: u64) -> (u64, u64) {
         history,
         large_storage_from: *[1, 8, 50, 4096].choose(&mut random).unwrap(),
         rebalance_every: 1,
+        ..SsmtConfig::default()
     };
     let threads = *[1, 2, 8].choose(&mut random).unwrap();
     let trie = Ssmt::new(config, random_hasher(&mut random), Arc::new(Threads(threads)));

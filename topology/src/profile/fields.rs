@@ -41,6 +41,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A text that is not blank, if given.
+    pub(super) fn optional_text(&mut self, key: &'static str) -> Result<Option<String>, TopologyError> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text)),
+            Some(other) => Err(self.wrong(key, &other, "a text that is not blank")),
+        }
+    }
+
     /// A number in `range`, if given.
     pub(super) fn number(
         &mut self,
@@ -109,7 +118,7 @@ impl<'a> Fields<'a> {
         self.error(key, &value.to_string(), expected)
     }
 
-    fn error(&self, key: &str, value: &str, expected: impl Into<String>) -> TopologyError {
+    pub(super) fn error(&self, key: &str, value: &str, expected: impl Into<String>) -> TopologyError {
         let field = if self.section.is_empty() { key.to_owned() } else { format!("{}.{key}", self.section) };
         let mut shown: String = value.chars().take(VALUE_CHARS_MAX).collect();
         if shown.len() < value.len() {

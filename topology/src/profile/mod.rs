@@ -18,7 +18,11 @@ pub use shipped::{SHIPPED, shipped};
 use crate::{NumaId, TopologyError};
 use fields::Fields;
 use serde::Serialize;
-use std::{fs, ops::RangeInclusive, path::Path};
+use std::{
+    fs,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 const CORES: RangeInclusive<u32> = 0..=16_384;
 const CORES_FROM_ONE: RangeInclusive<u32> = 1..=16_384;
@@ -88,6 +92,21 @@ pub struct DeviceRules {
     pub gpus_count: Auto<u32>,
     /// FPGA cards to hash on. Auto: all found.
     pub fpgas_count: Auto<u32>,
+    /// The kernel as a vendor's compiler made it for these cards. Without one, cards are used whose driver compiles at
+    /// run time, as emulators do.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub fpga_program: Option<FpgaProgram>,
+}
+
+/// A precompiled kernel, which `device-host/fpga/build.sh` makes; both paths or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FpgaProgram {
+    /// The file for the driver (`.aocx`, `.xclbin`); where it is relative, from the working directory.
+    #[serde(rename = "fpga_program_path")]
+    pub program_path: PathBuf,
+    /// Its manifest (TOML), with its SHA-256: the driver sees nothing else.
+    #[serde(rename = "fpga_manifest_path")]
+    pub manifest_path: PathBuf,
 }
 
 impl Profile {
@@ -138,6 +157,7 @@ impl Profile {
         let devices = DeviceRules {
             gpus_count: section.auto_number("gpus_count", DEVICES)?,
             fpgas_count: section.auto_number("fpgas_count", DEVICES)?,
+            fpga_program: fpga_program(&mut section)?,
         };
         section.finish()?;
         top.finish()?;
@@ -202,6 +222,21 @@ impl Profile {
             }
         }
         Ok(())
+    }
+}
+
+/// Both paths of a precompiled kernel, or none.
+fn fpga_program(section: &mut Fields<'_>) -> Result<Option<FpgaProgram>, TopologyError> {
+    const PROGRAM: &str = "fpga_program_path";
+    const MANIFEST: &str = "fpga_manifest_path";
+    let expected = "a path, since the other one is given: a program is run only if its manifest fits";
+    match (section.optional_text(PROGRAM)?, section.optional_text(MANIFEST)?) {
+        (None, None) => Ok(None),
+        (Some(program), Some(manifest)) => {
+            Ok(Some(FpgaProgram { program_path: program.into(), manifest_path: manifest.into() }))
+        }
+        (Some(_), None) => Err(section.error(MANIFEST, "nothing", expected)),
+        (None, Some(_)) => Err(section.error(PROGRAM, "nothing", expected)),
     }
 }
 

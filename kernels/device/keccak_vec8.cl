@@ -1,0 +1,165 @@
+/* Keccak-256, eight messages a work-item: lane i of all eight stands in one vector (transposed), so that each
+   operation of the permutation is one instruction of a vector processor. Messages of like length should stand
+   together, since eight take as long as the longest. OpenCL 1.2; the buffers are described in kernels/src/device/mod.rs. */
+
+#define LANES ulong8
+
+/* FIPS 202, section 3.2.5: iota's constants. */
+__constant ulong ROUND_CONSTANTS[24] = {
+    0x0000000000000001UL, 0x0000000000008082UL, 0x800000000000808aUL,
+    0x8000000080008000UL, 0x000000000000808bUL, 0x0000000080000001UL,
+    0x8000000080008081UL, 0x8000000000008009UL, 0x000000000000008aUL,
+    0x0000000000000088UL, 0x0000000080008009UL, 0x000000008000000aUL,
+    0x000000008000808bUL, 0x800000000000008bUL, 0x8000000000008089UL,
+    0x8000000000008003UL, 0x8000000000008002UL, 0x8000000000000080UL,
+    0x000000000000800aUL, 0x800000008000000aUL, 0x8000000080008081UL,
+    0x8000000000008080UL, 0x0000000080000001UL, 0x8000000080008008UL,
+};
+
+/* One round on the lanes a0 to a24 in scope (lane x of row y is a[x + 5y]). */
+#define ROTL(lane, bits) rotate((lane), (LANES)(bits))
+#define CHI(v, w, x, y, z) { LANES v0 = v, w0 = w; v ^= ~w & x; w ^= ~x & y; x ^= ~y & z; y ^= ~z & v0; z ^= ~v0 & w0; }
+#define ROUND(constant) {                                                                                    \
+    LANES c0 = a0 ^ a5 ^ a10 ^ a15 ^ a20;                                                                    \
+    LANES c1 = a1 ^ a6 ^ a11 ^ a16 ^ a21;                                                                    \
+    LANES c2 = a2 ^ a7 ^ a12 ^ a17 ^ a22;                                                                    \
+    LANES c3 = a3 ^ a8 ^ a13 ^ a18 ^ a23;                                                                    \
+    LANES c4 = a4 ^ a9 ^ a14 ^ a19 ^ a24;                                                                    \
+    LANES d0 = c4 ^ ROTL(c1, 1);                                                                             \
+    LANES d1 = c0 ^ ROTL(c2, 1);                                                                             \
+    LANES d2 = c1 ^ ROTL(c3, 1);                                                                             \
+    LANES d3 = c2 ^ ROTL(c4, 1);                                                                             \
+    LANES d4 = c3 ^ ROTL(c0, 1);                                                                             \
+    a0 ^= d0; a5 ^= d0; a10 ^= d0; a15 ^= d0; a20 ^= d0;                                                     \
+    a1 ^= d1; a6 ^= d1; a11 ^= d1; a16 ^= d1; a21 ^= d1;                                                     \
+    a2 ^= d2; a7 ^= d2; a12 ^= d2; a17 ^= d2; a22 ^= d2;                                                     \
+    a3 ^= d3; a8 ^= d3; a13 ^= d3; a18 ^= d3; a23 ^= d3;                                                     \
+    a4 ^= d4; a9 ^= d4; a14 ^= d4; a19 ^= d4; a24 ^= d4;                                                     \
+    LANES moved = a1, next = a10;                                                                            \
+    a10 = ROTL(moved, 1);                                                                                    \
+    moved = next; next = a7; a7 = ROTL(moved, 3);                                                            \
+    moved = next; next = a11; a11 = ROTL(moved, 6);                                                          \
+    moved = next; next = a17; a17 = ROTL(moved, 10);                                                         \
+    moved = next; next = a18; a18 = ROTL(moved, 15);                                                         \
+    moved = next; next = a3; a3 = ROTL(moved, 21);                                                           \
+    moved = next; next = a5; a5 = ROTL(moved, 28);                                                           \
+    moved = next; next = a16; a16 = ROTL(moved, 36);                                                         \
+    moved = next; next = a8; a8 = ROTL(moved, 45);                                                           \
+    moved = next; next = a21; a21 = ROTL(moved, 55);                                                         \
+    moved = next; next = a24; a24 = ROTL(moved, 2);                                                          \
+    moved = next; next = a4; a4 = ROTL(moved, 14);                                                           \
+    moved = next; next = a15; a15 = ROTL(moved, 27);                                                         \
+    moved = next; next = a23; a23 = ROTL(moved, 41);                                                         \
+    moved = next; next = a19; a19 = ROTL(moved, 56);                                                         \
+    moved = next; next = a13; a13 = ROTL(moved, 8);                                                          \
+    moved = next; next = a12; a12 = ROTL(moved, 25);                                                         \
+    moved = next; next = a2; a2 = ROTL(moved, 43);                                                           \
+    moved = next; next = a20; a20 = ROTL(moved, 62);                                                         \
+    moved = next; next = a14; a14 = ROTL(moved, 18);                                                         \
+    moved = next; next = a22; a22 = ROTL(moved, 39);                                                         \
+    moved = next; next = a9; a9 = ROTL(moved, 61);                                                           \
+    moved = next; next = a6; a6 = ROTL(moved, 20);                                                           \
+    a1 = ROTL(next, 44);                                                                                     \
+    CHI(a0, a1, a2, a3, a4)                                                                                  \
+    CHI(a5, a6, a7, a8, a9)                                                                                  \
+    CHI(a10, a11, a12, a13, a14)                                                                             \
+    CHI(a15, a16, a17, a18, a19)                                                                             \
+    CHI(a20, a21, a22, a23, a24)                                                                             \
+    a0 ^= constant;                                                                                          \
+}
+
+/* Word `index` of the padded message, but for the padding's last bit, which is the last word's of its block. */
+inline ulong padded(__global const ulong *words, uint length_bytes, uint index) {
+    uint whole = length_bytes / 8;
+    if (index < whole) {
+        return words[index];
+    }
+    if (index > whole) {
+        return 0;
+    }
+    uint rest_bits = (length_bytes % 8) * 8;
+    ulong first_padding_bit = 1UL << rest_bits;
+    return rest_bits == 0 ? first_padding_bit : (words[index] & (first_padding_bit - 1)) | first_padding_bit;
+}
+
+/* The eight messages' words at `index`, each as `padded` says. A message that is over gives zeros: its digest is out. */
+#define ABSORBED(index) (LANES)( \
+    padded(words0, length_bytes.s0, index), \
+    padded(words1, length_bytes.s1, index), \
+    padded(words2, length_bytes.s2, index), \
+    padded(words3, length_bytes.s3, index), \
+    padded(words4, length_bytes.s4, index), \
+    padded(words5, length_bytes.s5, index), \
+    padded(words6, length_bytes.s6, index), \
+    padded(words7, length_bytes.s7, index))
+
+/* Writes message m's digest if this was its last block. */
+#define EMIT(m) \
+    if (block + 1 == blocks.s##m && first + m < count) { \
+        __global ulong *digest = digests + 4 * (ulong)(first + m); \
+        digest[0] = a0.s##m; digest[1] = a1.s##m; digest[2] = a2.s##m; digest[3] = a3.s##m; \
+    }
+
+__kernel void keccak256(
+    __global const ulong *restrict arena,
+    __global const uint2 *restrict messages,
+    uint count,
+    __global ulong *restrict digests
+) {
+    uint first = (uint)get_global_id(0) * 8;
+    if (first >= count) {
+        return;
+    }
+    /* Places past the end repeat the last message and write nothing. */
+    uint2 message0 = messages[min(first + 0, count - 1)];
+    uint2 message1 = messages[min(first + 1, count - 1)];
+    uint2 message2 = messages[min(first + 2, count - 1)];
+    uint2 message3 = messages[min(first + 3, count - 1)];
+    uint2 message4 = messages[min(first + 4, count - 1)];
+    uint2 message5 = messages[min(first + 5, count - 1)];
+    uint2 message6 = messages[min(first + 6, count - 1)];
+    uint2 message7 = messages[min(first + 7, count - 1)];
+    __global const ulong *words0 = arena + message0.x;
+    __global const ulong *words1 = arena + message1.x;
+    __global const ulong *words2 = arena + message2.x;
+    __global const ulong *words3 = arena + message3.x;
+    __global const ulong *words4 = arena + message4.x;
+    __global const ulong *words5 = arena + message5.x;
+    __global const ulong *words6 = arena + message6.x;
+    __global const ulong *words7 = arena + message7.x;
+    uint8 length_bytes = (uint8)(message0.y, message1.y, message2.y, message3.y, message4.y, message5.y, message6.y, message7.y);
+    uint8 blocks = length_bytes / 136 + 1;
+    uint4 most4 = max(blocks.lo, blocks.hi);
+    uint2 most2 = max(most4.lo, most4.hi);
+    uint blocks_max = max(most2.x, most2.y);
+    LANES a0 = 0, a1 = 0, a2 = 0, a3 = 0, a4 = 0;
+    LANES a5 = 0, a6 = 0, a7 = 0, a8 = 0, a9 = 0;
+    LANES a10 = 0, a11 = 0, a12 = 0, a13 = 0, a14 = 0;
+    LANES a15 = 0, a16 = 0, a17 = 0, a18 = 0, a19 = 0;
+    LANES a20 = 0, a21 = 0, a22 = 0, a23 = 0, a24 = 0;
+    for (uint block = 0; block < blocks_max; block++) {
+        uint at = block * 17;
+        a0 ^= ABSORBED(at + 0);
+        a1 ^= ABSORBED(at + 1);
+        a2 ^= ABSORBED(at + 2);
+        a3 ^= ABSORBED(at + 3);
+        a4 ^= ABSORBED(at + 4);
+        a5 ^= ABSORBED(at + 5);
+        a6 ^= ABSORBED(at + 6);
+        a7 ^= ABSORBED(at + 7);
+        a8 ^= ABSORBED(at + 8);
+        a9 ^= ABSORBED(at + 9);
+        a10 ^= ABSORBED(at + 10);
+        a11 ^= ABSORBED(at + 11);
+        a12 ^= ABSORBED(at + 12);
+        a13 ^= ABSORBED(at + 13);
+        a14 ^= ABSORBED(at + 14);
+        a15 ^= ABSORBED(at + 15);
+        a16 ^= ABSORBED(at + 16);
+        a16 ^= select((LANES)(0), (LANES)(0x8000000000000000UL), convert_long8(blocks == block + 1));
+        for (uint round = 0; round < 24; round++) {
+            ROUND((LANES)(ROUND_CONSTANTS[round]))
+        }
+        EMIT(0) EMIT(1) EMIT(2) EMIT(3) EMIT(4) EMIT(5) EMIT(6) EMIT(7)
+    }
+}
