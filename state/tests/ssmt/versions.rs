@@ -1,7 +1,12 @@
 //! The versions that a trie must hold: a tree of plain states.
 
-use crate::model::{World, state_root, storage_root};
-use alloy_primitives::{Address, B256, U256};
+use crate::{
+    model::{World, state_root, storage_root},
+    nodes::Nodes,
+};
+use alloy_primitives::{Address, B256, U256, keccak256, map::B256Set};
+use alloy_rlp::Decodable;
+use alloy_trie::nodes::TrieNode;
 use citius_state::{
     Account, MemoryState, StateReader,
     ssmt::{Ssmt, SsmtError, VersionId},
@@ -18,13 +23,41 @@ pub(crate) struct Known {
     pub(crate) state: MemoryState,
     pub(crate) root: B256,
     storage_roots: BTreeMap<Address, B256>,
+    /// What the trie said was made for it, when that had just been done.
+    made: Option<Vec<Vec<u8>>>,
 }
 
+/// Bytes of the least node that is hashed.
+const HASH: usize = 32;
+
 impl Known {
+    /// Takes note of the nodes that a trie made for it, which must be those that its state has and its parent's has not,
+    /// and no more than were hashed.
+    pub(crate) fn with_nodes(mut self, trie: &Ssmt, before: &Nodes, nodes_hashed: u64, what: &str) -> Self {
+        let made = trie.nodes_made(self.version).unwrap();
+        let hashed: B256Set = made.iter().filter(|node| node.len() >= HASH).map(keccak256).collect();
+        let (before, after) = (before.deep(), Nodes::of(&self.state));
+        let is_new = |node: &&B256| !before.contains(*node);
+        let missing: Vec<B256> =
+            after.deep().iter().filter(is_new).filter(|node| !hashed.contains(*node)).copied().collect();
+        assert!(missing.is_empty(), "{what}: {missing:?} were not made");
+        assert_eq!(made.iter().filter(|node| node.len() >= HASH).count() as u64, nodes_hashed, "{what}");
+        // A shard's root may be part of a longer path; all else that was made is there.
+        let all: B256Set = after.all().map(keccak256).collect();
+        let is_branch = |node: &Vec<u8>| {
+            node.len() >= HASH && matches!(TrieNode::decode(&mut &node[..]), Ok(TrieNode::Branch(_)))
+        };
+        for node in made.iter().filter(|node| is_branch(node)) {
+            assert!(all.contains(&keccak256(node)), "{what}: a branch that is in no trie: {node:02x?}");
+        }
+        self.made = Some(made);
+        self
+    }
+
     pub(crate) fn new(version: VersionId, parent: Option<VersionId>, state: MemoryState) -> Self {
         let existing = state.accounts().filter(|(_, account)| account.is_some());
         let storage_roots = existing.map(|(address, _)| (address, storage_root(&state, address))).collect();
-        Self { version, parent, root: state_root(&state), state, storage_roots }
+        Self { version, parent, root: state_root(&state), state, storage_roots, made: None }
     }
 
     pub(crate) fn account(&self, address: Address) -> Option<(Account, B256)> {
@@ -43,6 +76,9 @@ impl Known {
     pub(crate) fn check(&self, trie: &Ssmt, world: &World, random: &mut ChaCha8Rng, what: &str) {
         let version = self.version;
         assert_eq!(trie.root(version).unwrap(), self.root, "{what}: root of version {version}");
+        if let Some(made) = &self.made {
+            assert!(trie.nodes_made(version).unwrap() == *made, "{what}: nodes of version {version}");
+        }
         for address in world.addresses.choose_multiple(random, 6) {
             let found = trie.account(version, *address).unwrap();
             assert_eq!(found, self.account(*address), "{what}: account {address} in version {version}");
