@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `blocks` | whole blocks: the engine's strategies and plain revm over a `CacheDB` ([`blocks`]) |
 //! | `bounds` | nothing, but computes how far perfect scheduling could spread `mainnet-like` blocks ([`bounds`]) |
+//! | `keccak` | batches of messages, hashed by every way of this processor and by `sha3` ([`keccak`]) |
 //! | `parts` | the scheduler with a machine that does next to nothing: reads, commits, aborts, wake-ups; the recovery of senders ([`parts`]) |
 //!
 //! ```text
@@ -22,6 +23,7 @@
 
 pub mod blocks;
 pub mod bounds;
+pub mod keccak;
 pub mod parts;
 
 use std::{env, num::NonZeroUsize, process::Command, thread};

@@ -50,8 +50,11 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("kernels/src/avx2.rs", "instructions that not every processor has, unaligned loads"),
     ("kernels/src/avx512.rs", "instructions that not every processor has, unaligned and masked loads"),
     ("kernels/src/protocol/region.rs", "memory shared with the device host"),
+    ("kernels/tests/bounds.rs", "pages that may not be read"),
     ("node/src/clock.rs", "the processor time of the process"),
     ("node/src/main.rs", "an option of the allocator"),
+    ("state/src/trie/arena.rs", "the processor fetches what is walked next"),
+    ("state/src/trie/region.rs", "chunks of memory that arenas share"),
     ("topology/src/sys.rs", "system calls that no crate in use covers"),
 ];
 

@@ -4,6 +4,7 @@ use citius_benches::{
     Size, THREADS,
     blocks::{self, BlockBench, Runner},
     bounds::{BoundsBench, BoundsSummary},
+    keccak::KeccakBench,
     parts::{Meeting, MeetingBench, Scheduling, SchedulingBench, SendersBench, Shape, WakeUpBench},
 };
 use std::{
@@ -113,6 +114,15 @@ fn what_needs_two_threads_says_so() {
     for too_few in meetings.into_iter().chain([WakeUpBench::new(of_one).err()]) {
         let said = too_few.unwrap().to_string();
         assert!(said.ends_with("needs 2 threads, not 1"), "{said}");
+    }
+}
+
+#[test]
+fn digests_are_right_by_every_way_to_hash() {
+    for bench in KeccakBench::all(Size::Smoke) {
+        bench.verify().unwrap_or_else(|wrong| panic!("{wrong}"));
+        let ratios = bench.ratios(1).unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert!(ratios.contains("scalar 1.00x") && ratios.contains("sha3 "), "{ratios}");
     }
 }
 

@@ -71,6 +71,7 @@ mod evm;
 mod outcome;
 mod policy;
 mod pool;
+mod receipt;
 pub mod scheduler;
 mod sync;
 mod trace;

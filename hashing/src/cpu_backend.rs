@@ -73,5 +73,5 @@ pub fn processor() -> String {
 #[cfg(not(target_arch = "x86_64"))]
 #[must_use]
 pub fn processor() -> String {
-    std::env::consts::ARCH.to_owned()
+    if cfg!(target_arch = "aarch64") { "aarch64" } else { "unknown" }.to_owned()
 }

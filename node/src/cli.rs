@@ -1,6 +1,8 @@
 //! The command line: what may be asked, and how answers and errors leave the process.
 
-use crate::commands::{self, ReplayArgs, StressArgs, TableArgs, TopologyArgs, Verdict};
+use crate::commands::{
+    self, HashBenchArgs, ReplayArgs, StateArgs, StressArgs, TableArgs, TopologyArgs, Verdict,
+};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -10,6 +12,7 @@ Examples:
   citius replay blocks/                   Execute recorded blocks, and check them
   citius stress                           Execute the standard workloads
   citius stress --kind erc20 --json erc20.json
+  citius state root genesis.json          The state root of a genesis file
   citius table --blocks blocks/           What is gained, as a Markdown table
 
 Exit codes: 0 all results match, 1 some do not, 2 bad input or usage.";
@@ -24,7 +27,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    HashBench(HashBenchArgs),
     Replay(ReplayArgs),
+    State(StateArgs),
     Stress(StressArgs),
     Table(TableArgs),
     Topology(TopologyArgs),
@@ -34,7 +39,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
+        Command::HashBench(args) => commands::hash_bench(&args),
         Command::Replay(args) => commands::replay(&args),
+        Command::State(args) => commands::state(&args),
         Command::Stress(args) => commands::stress(&args),
         Command::Table(args) => commands::table(&args),
         Command::Topology(args) => commands::topology(&args),

@@ -1,9 +1,9 @@
 //! Whether two executions of a block agree, and whether one agrees with what was recorded.
 
 use crate::recorded::RecordedOutcome;
-use alloy_consensus::{Header, ReceiptEnvelope, proofs::calculate_receipt_root};
-use alloy_primitives::Log;
+use alloy_consensus::Header;
 use citius_engine::{BlockOutcome, ExecutionError};
+use citius_hashing::Hasher;
 use citius_state::ChangeSet;
 
 /// What an execution said about a block.
@@ -89,8 +89,9 @@ fn changes(serial: &ChangeSet, parallel: &ChangeSet) -> Option<String> {
     })
 }
 
-/// The first difference between an outcome and its block's header: gas, bloom and, where receipts hold a status
-/// (`has_status`, from Byzantium on), the receipts root. Before, receipts hold state roots, which need a trie.
+/// The first difference between an outcome and its block's header: gas, bloom, where receipts hold a status
+/// (`has_status`, from Byzantium on) the receipts root, and the requests' hash where the header has one. Before, receipts
+/// hold state roots between transactions, which are not made.
 #[must_use]
 pub fn header(outcome: &BlockOutcome, header: &Header, has_status: bool) -> Option<String> {
     if outcome.gas_used != header.gas_used {
@@ -99,13 +100,15 @@ pub fn header(outcome: &BlockOutcome, header: &Header, has_status: bool) -> Opti
     if outcome.logs_bloom != header.logs_bloom {
         return Some("bloom is not the header's".to_owned());
     }
-    if !has_status {
-        return None;
+    if has_status {
+        let root = outcome.receipts_root(&Hasher::cpu());
+        if root != header.receipts_root {
+            return Some(format!("receipts root is {root}, the header says {}", header.receipts_root));
+        }
     }
-    let receipts: Vec<ReceiptEnvelope<Log>> = outcome.transactions.iter().map(|tx| tx.receipt()).collect();
-    let root = calculate_receipt_root(&receipts);
-    (root != header.receipts_root)
-        .then(|| format!("receipts root is {root}, the header says {}", header.receipts_root))
+    let told = header.requests_hash?;
+    let found = outcome.requests.requests_hash();
+    (found != told).then(|| format!("hash of the requests is {found}, the header says {told}"))
 }
 
 /// The first difference between an outcome and the recorded one.
@@ -197,5 +200,16 @@ mod tests {
         assert!(header(&outcome(), &wrong, true).unwrap().contains("receipts root"));
         let right = Header { receipts_root: alloy_consensus::constants::EMPTY_ROOT_HASH, ..wrong };
         assert_eq!(header(&outcome(), &right, true), None);
+    }
+
+    #[test]
+    fn the_hash_of_requests_counts_where_the_header_has_one() {
+        let mut before = Header { gas_used: 7, ..Header::default() };
+        assert_eq!(header(&outcome(), &before, false), None);
+        before.requests_hash = Some(alloy_eips::eip7685::EMPTY_REQUESTS_HASH);
+        assert_eq!(header(&outcome(), &before, false), None);
+        let mut other = outcome();
+        other.requests.push_request(vec![1, 2, 3].into());
+        assert!(header(&other, &before, false).unwrap().contains("hash of the requests"));
     }
 }

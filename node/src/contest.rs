@@ -6,6 +6,7 @@ use crate::{
     compare::{self, Brief, Verdict},
     execution::{Case, Executed, Executor, Runner},
     limits::Limits,
+    roots_contest::{RootContest, RootRace, RootSettings},
 };
 use citius_engine::{BlockMetrics, PhaseTimes, StrategyChoice};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct BlockContest {
     pub thread_times: ThreadTimes,
     /// What perfect scheduling would make of the block, if that was asked for and the block was executed.
     pub limits: Option<Limits>,
+    /// The state root after the block, if that was asked for, the block was executed, and the trie holds what it changed.
+    pub root: Option<RootContest>,
 }
 
 /// Times of the three runners.
@@ -65,7 +68,7 @@ pub struct ThreadTimes {
 
 /// How a contest is held.
 #[derive(Debug, Clone, Copy)]
-pub struct ContestSettings {
+pub struct ContestSettings<'a> {
     /// The strategy that runs against `Serial`.
     pub strategy: StrategyChoice,
     /// Timed samples of each runner.
@@ -75,6 +78,8 @@ pub struct ContestSettings {
     pub index: usize,
     /// Whether the blocks' [`Limits`] are found too, after everything else.
     pub finds_limits: bool,
+    /// The state roots that are found too, if any.
+    pub roots: Option<RootSettings<'a>>,
 }
 
 /// Serial runs of which an entry's time is the median.
@@ -86,17 +91,21 @@ const TRACE_RUNS: usize = 5;
 pub fn run(
     executor: &Executor,
     case: &Case,
-    settings: ContestSettings,
+    settings: ContestSettings<'_>,
     mut on_repetition: impl FnMut(),
 ) -> Contest {
-    let ContestSettings { strategy, repeat, index, finds_limits } = settings;
+    let ContestSettings { strategy, repeat, index, finds_limits, roots } = settings;
     let runner = executor.runner(case);
     let serial = runner.execute(StrategyChoice::Serial);
     let parallel = runner.execute(strategy);
+    let mut roots = roots.map(|roots| RootRace::new(roots, case, strategy, &serial));
     let mut findings = Findings::new(serial, parallel, baseline_gas(case));
     // Everybody has run once; the second time warms up as well, with what its own first run left.
     for who in turns(index, 0) {
         sample(who, case, &runner, strategy, &mut findings);
+    }
+    if let Some(roots) = &mut roots {
+        roots.repeat(&runner, index, None);
     }
     let mut samples: [Vec<Sample>; 3] = Default::default();
     for repetition in 0..repeat {
@@ -104,9 +113,18 @@ pub fn run(
             samples[who as usize].push(sample(who, case, &runner, strategy, &mut findings));
         }
         findings.check(|| runner.execute(strategy));
+        if let Some(roots) = &mut roots {
+            roots.repeat(&runner, index, Some(repetition));
+        }
         on_repetition();
     }
     let mut contest = findings.contest(&samples);
+    for (found, (root, difference)) in
+        contest.blocks.iter_mut().zip(roots.map(RootRace::finish).unwrap_or_default())
+    {
+        found.root = root;
+        found.difference = found.difference.take().or(difference);
+    }
     if finds_limits {
         find_limits(case, &runner, &mut contest.blocks);
     }
@@ -230,6 +248,7 @@ impl Findings {
                 times,
                 thread_times: thread_times[block],
                 limits: None,
+                root: None,
             }
         });
         let whole = ContestTimes::new(samples.each_ref().map(|samples| median_sum(samples)));

@@ -8,7 +8,8 @@ use citius_engine::{
     Block, BlockMetrics, BlockTrace, Engine, EngineConfig, ExecuteOptions, ExecutionError, PoolError,
     StrategyChoice, WorkerPool, chain::ChainSpec,
 };
-use citius_state::{MemoryState, StateReader};
+use citius_hashing::Hasher;
+use citius_state::{CommitSink, MemoryState, StateReader, Workers};
 use citius_topology::{PlacementReport, Plan};
 use citius_workloads::Workload;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub struct Executed {
 pub struct Executor {
     pool: Arc<WorkerPool>,
     config: EngineConfig,
+    hasher: Arc<Hasher>,
 }
 
 /// One case on an engine of its own. From run to run the engine keeps its workers' buffers and what they stand for
@@ -70,13 +72,25 @@ impl Executor {
     pub fn new(plan: &Plan) -> Result<Self, PoolError> {
         // A block that is repeated is to be the same one every time.
         let config = EngineConfig { learns_from_blocks: false, ..EngineConfig::default() };
-        Ok(Self { pool: WorkerPool::new(plan)?, config })
+        Ok(Self { pool: WorkerPool::new(plan)?, config, hasher: Arc::new(Hasher::cpu()) })
     }
 
     /// Engines with these bounds.
     #[must_use]
     pub fn with_config(self, config: EngineConfig) -> Self {
         Self { config, ..self }
+    }
+
+    /// The threads, for the state trie.
+    #[must_use]
+    pub fn workers(&self) -> Arc<dyn Workers> {
+        Arc::clone(&self.pool) as Arc<dyn Workers>
+    }
+
+    /// What the state trie hashes with.
+    #[must_use]
+    pub fn hasher(&self) -> Arc<Hasher> {
+        Arc::clone(&self.hasher)
     }
 
     /// Pins the calling thread where the plan wants the one that submits blocks, which works too. The report says
@@ -118,7 +132,7 @@ impl Runner<'_> {
     #[must_use]
     pub fn execute(&self, strategy: StrategyChoice) -> Vec<Executed> {
         let mut executed = Vec::with_capacity(self.case.blocks.len());
-        self.run(strategy, |one| executed.push(one));
+        self.run(strategy, None, |one| executed.push(one));
         executed
     }
 
@@ -130,7 +144,7 @@ impl Runner<'_> {
         let mut briefs: Vec<Brief> = Vec::with_capacity(count);
         clock::sample(|laps| {
             briefs.clear();
-            self.run(strategy, |Executed { verdict, .. }| {
+            self.run(strategy, None, |Executed { verdict, .. }| {
                 let sealed_at = verdict.as_ref().ok().and_then(|outcome| outcome.metrics.times.sealed_at);
                 briefs.push(verdict.map(|outcome| outcome.gas_used));
                 match sealed_at {
@@ -153,9 +167,15 @@ impl Runner<'_> {
         self.engine.trace(&reader, blocks, runs)
     }
 
-    fn run(&self, strategy: StrategyChoice, mut on_executed: impl FnMut(Executed)) {
+    /// Executes the case; `on_executed` gets each block as soon as it is done, `sink` what commits before that.
+    pub(crate) fn run(
+        &self,
+        strategy: StrategyChoice,
+        sink: Option<Arc<dyn CommitSink>>,
+        mut on_executed: impl FnMut(Executed),
+    ) {
         let reader = Arc::clone(&self.case.state) as Arc<dyn StateReader>;
-        let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };
+        let options = ExecuteOptions { strategy, commit_sink: sink, ..ExecuteOptions::default() };
         if let [block] = self.case.blocks.as_slice() {
             let (verdict, metrics) = self.engine.measure_block(reader, Arc::clone(block), &options);
             return on_executed(Executed { verdict, metrics });

@@ -6,7 +6,10 @@
 //! - [`baseline`] is plain revm over a `CacheDB`, the outside yardstick of time;
 //! - [`execution`] is the only caller of the engine, [`clock`] takes the time, [`contest`] interleaves both, and
 //!   [`compare`] says whether results are equal;
+//! - [`hashing`] has messages hashed by the processor and by devices in turns;
+//! - [`roots`] are a block's roots and the trie before it, [`roots_contest`] takes the time up to the state root;
 //! - [`limits`] is what perfect scheduling would make of a block;
+//! - [`leaves`] reads states from files;
 //! - [`streams`] makes one sequence of consecutive blocks;
 //! - [`report`] turns it all into JSON and a table.
 //!
@@ -20,7 +23,11 @@ mod commands;
 pub mod compare;
 pub mod contest;
 pub mod execution;
+pub mod hashing;
+pub mod leaves;
 pub mod limits;
 pub mod recorded;
 pub mod report;
+pub mod roots;
+pub mod roots_contest;
 pub mod streams;

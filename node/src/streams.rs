@@ -167,6 +167,7 @@ mod tests {
             pre_state: MemoryState::complete(),
             block_hashes: BTreeMap::new(),
             expected: None,
+            witness: None,
         }
     }
 

@@ -118,6 +118,28 @@ fn many_threads_are_summed_up_in_ranges() {
 }
 
 #[test]
+fn hash_bench_reports_every_way_of_the_processor() {
+    let folder = tempfile::tempdir().unwrap();
+    let [json_file, kept] = ["report.json", "calibrations.json"].map(|name| folder.path().join(name));
+    let mut arguments =
+        vec!["hash-bench", "--sizes", "0,200", "--messages", "9", "--repeat", "1", "--threads", "2"];
+    arguments.extend(["--json", json_file.to_str().unwrap(), "--calibrations", kept.to_str().unwrap()]);
+    let output = citius(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("over scalar") && stdout.contains("trie mix"), "{stdout}");
+    let report = read(&json_file);
+    let calibrations = report["calibrations"].as_array().unwrap();
+    assert!(!calibrations.is_empty());
+    // Two lengths, the mix, and the lengths one by one.
+    let results = report["results"].as_array().unwrap();
+    assert_eq!(results.len(), 5 * (calibrations.len() + 1), "the twin is not calibrated");
+    assert!(results.iter().all(|result| result["mhash_per_s"].as_f64().unwrap() > 0.0));
+    assert_eq!(results[0]["backend"], json!("scalar"));
+    assert_eq!(read(&kept)["calibrations"].as_array().unwrap().len(), calibrations.len());
+}
+
+#[test]
 fn topology_prints_a_tree_and_json() {
     let synthetic = ["topology", "--synthetic", "pack:2 [numa(memory=64GB)] core:16 pu:1"];
     let tree = citius(&synthetic);
@@ -130,7 +152,7 @@ fn topology_prints_a_tree_and_json() {
 
 #[test]
 fn bad_usage_exits_with_2_and_says_why() {
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 17] = [
         (&[], "Usage"),
         (&["replay"], "DIR"),
         (&["replay", "no-such-folder"], "no-such-folder"),
@@ -145,6 +167,8 @@ fn bad_usage_exits_with_2_and_says_why() {
         (&["stress", "--json", "no-such-folder/report.json"], "no-such-folder"),
         (&["topology", "--profile", "no-such-profile"], "no-such-profile"),
         (&["table", "--blocks", "no-such-folder"], "no-such-folder"),
+        (&["hash-bench", "--sizes", "32,x"], "expected a whole number"),
+        (&["hash-bench", "--calibrations", "."], ".: "),
         (&["table", "--shrink", "0"], "'--shrink <N>': expected at least 1"),
     ];
     for (arguments, needle) in cases {
@@ -159,6 +183,7 @@ fn bad_usage_exits_with_2_and_says_why() {
 fn help_shows_examples() {
     for arguments in [
         &["--help"][..],
+        &["hash-bench", "--help"],
         &["replay", "--help"],
         &["stress", "--help"],
         &["table", "--help"],

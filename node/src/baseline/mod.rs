@@ -6,6 +6,7 @@
 //! account's storage is gone once the account is funded again, and serves touched empty accounts as existing.
 
 mod database;
+mod root;
 
 pub use database::PreStateError;
 

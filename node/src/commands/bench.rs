@@ -2,9 +2,13 @@ use super::{measure_args::MeasureArgs, output, progress::Progress};
 use crate::{
     contest::{self, Contest, ContestSettings},
     execution::{Case, Executor},
+    recorded::Witness,
+    roots::StateTrie,
+    roots_contest::RootSettings,
 };
 use anyhow::{Context, Result};
 use citius_engine::StrategyChoice;
+use citius_state::{MemoryState, ssmt::SsmtError};
 use citius_topology::{
     Check, MachineSource, PlacementReport, Plan, ProfileSource, cpu_list, data_parallel_pool, pool_placement,
     resolve,
@@ -55,11 +59,33 @@ impl Bench {
         Ok(Self { plan, placement, executor, data_pool, strategy, repeat, contests: Cell::new(0) })
     }
 
-    /// Measures a case; `finds_limits` says whether what limits its blocks is found too.
-    pub(super) fn contest(&self, case: &Case, finds_limits: bool, progress: &Progress) -> Contest {
+    /// Threads that work during a block.
+    pub(super) fn threads(&self) -> usize {
+        self.executor.workers().count().get()
+    }
+
+    /// The trie of what a state lists, on the workers.
+    pub(super) fn listed_trie(&self, state: &MemoryState) -> Result<StateTrie, SsmtError> {
+        StateTrie::listed(state, self.executor.hasher(), self.executor.workers())
+    }
+
+    /// The trie that a witness holds, on the workers.
+    pub(super) fn witnessed_trie(&self, witness: &Witness) -> Result<StateTrie, SsmtError> {
+        StateTrie::witnessed(witness, self.executor.hasher(), self.executor.workers())
+    }
+
+    /// Measures a case; `finds_limits` says whether what limits its blocks is found too,
+    /// `roots` which state roots are.
+    pub(super) fn contest(
+        &self,
+        case: &Case,
+        finds_limits: bool,
+        roots: Option<RootSettings<'_>>,
+        progress: &Progress,
+    ) -> Contest {
         let index = self.contests.replace(self.contests.get() + 1);
         let Self { strategy, repeat, .. } = *self;
-        let settings = ContestSettings { strategy, repeat, index, finds_limits };
+        let settings = ContestSettings { strategy, repeat, index, finds_limits, roots };
         contest::run(&self.executor, case, settings, || progress.step())
     }
 }

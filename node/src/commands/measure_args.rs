@@ -4,7 +4,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// Most threads: far beyond any machine's cores, and still started in a moment.
-const THREADS_MAX: u64 = 1 << 13;
+pub(super) const THREADS_MAX: u64 = 1 << 13;
 /// Most repetitions.
 const REPEAT_MAX: u64 = 1_000_000;
 

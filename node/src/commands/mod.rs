@@ -1,18 +1,22 @@
 //! One module a command, and what those that measure share.
 
 mod bench;
+mod hash_bench;
 mod measure_args;
 mod number;
 mod output;
 mod progress;
 mod recorded_blocks;
 mod replay;
+mod state;
 mod stress;
 mod table;
 mod topology;
 mod workload_blocks;
 
+pub(crate) use hash_bench::{HashBenchArgs, hash_bench};
 pub(crate) use replay::{ReplayArgs, replay};
+pub(crate) use state::{StateArgs, state};
 pub(crate) use stress::{StressArgs, stress};
 pub(crate) use table::{TableArgs, table};
 pub(crate) use topology::{TopologyArgs, topology};

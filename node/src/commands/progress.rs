@@ -19,6 +19,11 @@ impl Progress {
         self.bar.set_message(message.to_owned());
     }
 
+    /// So many steps are done.
+    pub(super) fn at(&self, steps: u64) {
+        self.bar.set_position(steps);
+    }
+
     /// One step is done.
     pub(super) fn step(&self) {
         self.bar.inc(1);

@@ -1,15 +1,17 @@
 //! Reads recorded blocks, measures them, and checks them against their records.
 
-use super::{bench::Bench, progress::Progress};
+use super::{bench::Bench, progress::Progress, workload_blocks::Finds};
 use crate::{
     clock, compare,
     contest::BlockContest,
     execution::Case,
-    recorded::{RecordedBlock, RecordedError},
+    recorded::{RecordedBlock, RecordedError, Witness},
     report::{Entry, StreamEntry},
+    roots::StateTrie,
+    roots_contest::RootSettings,
     streams,
 };
-use anyhow::Result;
+use anyhow::{Context, Result};
 use citius_engine::{Block, chain::ChainSpec};
 use rayon::prelude::*;
 use revm::primitives::hardfork::SpecId;
@@ -66,7 +68,7 @@ impl RecordedBlocks {
     pub(super) fn contest(
         &mut self,
         bench: &Bench,
-        finds_limits: bool,
+        finds: Finds,
         groups: Vec<Vec<usize>>,
         mut on_block: impl FnMut(&ChainSpec, &RecordedBlock, &BlockContest) -> Result<()>,
     ) -> Result<(Vec<Entry>, Vec<StreamEntry>)> {
@@ -78,10 +80,13 @@ impl RecordedBlocks {
             let dirs: Vec<String> =
                 group.iter().map(|index| self.blocks[*index].recorded.name.clone()).collect();
             progress.say(&dirs.join(" + "));
-            let contest = bench.contest(&case, finds_limits, &progress);
+            let trie = finds.roots.then(|| self.trie(bench, &group, &case)).transpose()?;
+            let roots = trie.as_ref().map(|trie| RootSettings { trie, has_baseline: true });
+            let contest = bench.contest(&case, finds.limits, roots, &progress);
             for (position, (index, found)) in group.iter().zip(&contest.blocks).enumerate() {
                 let prepared = &self.blocks[*index];
-                let mut entry = Entry::new(prepared.recorded.name.clone(), &case, position, found);
+                let mut entry =
+                    Entry::new(prepared.recorded.name.clone(), &case, position, found, bench.threads());
                 entry.recover_ns = prepared.recover_ns;
                 check(&mut entry, &self.chain, &prepared.recorded, found);
                 on_block(&self.chain, &prepared.recorded, found)?;
@@ -112,6 +117,18 @@ impl RecordedBlocks {
             blocks: group.iter().map(|index| Arc::clone(&blocks[*index].block)).collect(),
         }
     }
+
+    /// The trie before a group: what the blocks' witnesses hold if all have one, else what their files list.
+    fn trie(&self, bench: &Bench, group: &[usize], case: &Case) -> Result<StateTrie> {
+        let witnesses = group.iter().map(|index| self.blocks[*index].recorded.witness.as_ref());
+        let witnesses: Option<Vec<&Witness>> = witnesses.collect();
+        let Some([first, later @ ..]) = witnesses.as_deref() else {
+            return bench.listed_trie(&case.state).context("the state trie");
+        };
+        let witness = later.iter().fold(Witness::clone(first), |all, later| all.with_later(later));
+        let context = || format!("{}: no witness that can be used", first.file.display());
+        bench.witnessed_trie(&witness).with_context(context)
+    }
 }
 
 impl Prepared {
@@ -138,6 +155,14 @@ fn check(entry: &mut Entry, chain: &ChainSpec, recorded: &RecordedBlock, found: 
     entry.add_mismatch(compare::header(outcome, &recorded.header, has_status));
     if let Some(expected) = &recorded.expected {
         entry.add_mismatch(compare::recorded(outcome, expected, has_status));
+    }
+    // Rewards of uncles whose headers are unknown are missing in every state.
+    let root = found.root.filter(|root| root.is_whole && recorded.ommers == 0).map(|root| root.root);
+    if let Some(root) = root {
+        let told = recorded.header.state_root;
+        entry.roots.root_matches = Some(root == told);
+        let difference = (root != told).then(|| format!("state root is {root}, the header says {told}"));
+        entry.add_mismatch(difference);
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     measure_args::{MeasureArgs, ModeArgs},
     output::{self, JsonFile},
     recorded_blocks::{RecordedBlocks, has_status},
+    workload_blocks::Finds,
 };
 use crate::{
     chain,
@@ -88,7 +89,8 @@ fn run(args: &ReplayArgs, file: Option<&JsonFile>) -> Result<Verdict> {
         Some(out) => write_result(out, chain, recorded, found),
         None => Ok(()),
     };
-    let (entries, streams) = blocks.contest(&bench, args.mode.limits, groups, write)?;
+    let finds = Finds { limits: args.mode.limits, roots: true };
+    let (entries, streams) = blocks.contest(&bench, finds, groups, write)?;
 
     let total = Total::of(&entries);
     if let Some(file) = file {

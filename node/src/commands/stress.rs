@@ -5,7 +5,7 @@ use super::{
     number::whole_number,
     output::{self, JsonFile},
     progress::Progress,
-    workload_blocks::{as_stream, block_by_block},
+    workload_blocks::{Finds, as_stream, block_by_block},
 };
 use crate::report::{self, Entry, StreamEntry, Subject, Total};
 use anyhow::Result;
@@ -91,15 +91,16 @@ fn run(args: &StressArgs, file: Option<&JsonFile>) -> Result<Verdict> {
     let runs_of = |spec: &WorkloadSpec| if args.mode.stream { 1 } else { spec.blocks as usize };
     let progress = Progress::new(specs.iter().map(runs_of).sum::<usize>() * bench.repeat);
     let (mut entries, mut streams) = (Vec::new(), Vec::new());
+    let finds = Finds { limits: args.mode.limits, roots: true };
     for spec in &specs {
         progress.say(&spec.to_string());
         let workload = generate(spec)?;
         if args.mode.stream {
-            let (blocks, stream) = as_stream(&bench, &progress, args.mode.limits, spec, workload);
+            let (blocks, stream) = as_stream(&bench, &progress, finds, spec, workload)?;
             entries.extend(blocks);
             streams.push(stream);
         } else {
-            entries.extend(block_by_block(&bench, &progress, args.mode.limits, spec, workload));
+            entries.extend(block_by_block(&bench, &progress, finds, spec, workload)?);
         }
     }
     drop(progress);

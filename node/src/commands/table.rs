@@ -6,7 +6,7 @@ use super::{
     output::{self, JsonFile},
     progress::Progress,
     recorded_blocks::RecordedBlocks,
-    workload_blocks::{as_stream, block_by_block},
+    workload_blocks::{Finds, as_stream, block_by_block},
 };
 use crate::{
     chain,
@@ -146,11 +146,13 @@ fn generated(bench: &Bench, specs: &[WorkloadSpec], measured: &mut Measured) -> 
     let progress = Progress::new(specs.iter().map(runs_of).sum::<usize>() * bench.repeat);
     for spec in specs {
         progress.say(&spec.to_string());
-        let blocks = block_by_block(bench, &progress, true, spec, generate(spec)?);
+        let finds = Finds { limits: true, roots: false };
+        let blocks = block_by_block(bench, &progress, finds, spec, generate(spec)?)?;
         let mut row = GainsRow::of(name(spec), &blocks);
         measured.blocks.extend(blocks);
         if spec.blocks > 1 {
-            let (blocks, stream) = as_stream(bench, &progress, false, spec, generate(spec)?);
+            let finds = Finds { limits: false, roots: false };
+            let (blocks, stream) = as_stream(bench, &progress, finds, spec, generate(spec)?)?;
             row = row.with_streams(&blocks, std::slice::from_ref(&stream));
             measured.stream_blocks.extend(blocks);
             measured.streams.push(stream);
@@ -166,9 +168,11 @@ fn recorded(bench: &Bench, chain: ChainSpec, folders: &[PathBuf], measured: &mut
     let mut consecutive = recorded.groups();
     consecutive.retain(|group| group.len() > 1);
     // First, as single blocks give their pre-states away.
-    let (stream_blocks, streams) = recorded.contest(bench, false, consecutive, |_, _, _| Ok(()))?;
+    let (stream_blocks, streams) =
+        recorded.contest(bench, Finds { limits: false, roots: false }, consecutive, |_, _, _| Ok(()))?;
     let singles = recorded.singles();
-    let (blocks, _) = recorded.contest(bench, true, singles, |_, _, _| Ok(()))?;
+    let (blocks, _) =
+        recorded.contest(bench, Finds { limits: true, roots: false }, singles, |_, _, _| Ok(()))?;
     measured.rows.extend(recorded_rows(&blocks, &stream_blocks, &streams));
     measured.blocks.extend(blocks);
     measured.stream_blocks.extend(stream_blocks);

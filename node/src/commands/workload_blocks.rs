@@ -2,21 +2,32 @@
 
 use super::{bench::Bench, progress::Progress};
 use crate::{
-    contest::BlockContest,
+    contest::{BlockContest, Contest},
     execution::Case,
     report::{Entry, StreamEntry, WorkloadLabel},
+    roots_contest::RootSettings,
 };
+use anyhow::{Context, Result};
 use citius_workloads::{Workload, WorkloadSpec};
 use std::sync::Arc;
+
+/// What is found of blocks besides their times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finds {
+    /// What limits them.
+    pub(super) limits: bool,
+    /// Their state roots.
+    pub(super) roots: bool,
+}
 
 /// Each block on the state that the one before left.
 pub(super) fn block_by_block(
     bench: &Bench,
     progress: &Progress,
-    finds_limits: bool,
+    finds: Finds,
     spec: &WorkloadSpec,
     workload: Workload,
-) -> Vec<Entry> {
+) -> Result<Vec<Entry>> {
     let dirs = dirs(&workload);
     let mut state = Arc::new(workload.genesis);
     let mut entries = Vec::with_capacity(dirs.len());
@@ -25,9 +36,9 @@ pub(super) fn block_by_block(
         let number = block.header.number;
         let case =
             Case { chain: workload.chain.clone(), state: Arc::clone(&state), blocks: vec![Arc::new(block)] };
-        let contest = bench.contest(&case, finds_limits, progress);
+        let contest = contest(bench, progress, finds, &case)?;
         let found = &contest.blocks[0];
-        entries.push(entry(spec, &workload.name, dir, &case, 0, found));
+        entries.push(entry(bench, spec, &workload.name, dir, &case, 0, found));
         drop(case);
         if let Ok(outcome) = &found.serial {
             let state = Arc::make_mut(&mut state);
@@ -35,26 +46,35 @@ pub(super) fn block_by_block(
             state.set_block_hash(number, hash);
         }
     }
-    entries
+    Ok(entries)
 }
 
 /// All blocks as one stream.
 pub(super) fn as_stream(
     bench: &Bench,
     progress: &Progress,
-    finds_limits: bool,
+    finds: Finds,
     spec: &WorkloadSpec,
     workload: Workload,
-) -> (Vec<Entry>, StreamEntry) {
+) -> Result<(Vec<Entry>, StreamEntry)> {
     let (name, dirs) = (workload.name.clone(), dirs(&workload));
     let case = Case::stream(workload);
-    let contest = bench.contest(&case, finds_limits, progress);
+    let contest = contest(bench, progress, finds, &case)?;
     let found = contest.blocks.iter().zip(&dirs).enumerate();
-    let entries = found.map(|(index, (found, dir))| entry(spec, &name, dir.clone(), &case, index, found));
-    (entries.collect(), StreamEntry::new(Some(label(spec, &name)), dirs, &contest.whole))
+    let entries =
+        found.map(|(index, (found, dir))| entry(bench, spec, &name, dir.clone(), &case, index, found));
+    Ok((entries.collect(), StreamEntry::new(Some(label(spec, &name)), dirs, &contest.whole)))
+}
+
+/// Measures a case. The whole state is there: so what is listed of it has its root.
+fn contest(bench: &Bench, progress: &Progress, finds: Finds, case: &Case) -> Result<Contest> {
+    let trie = finds.roots.then(|| bench.listed_trie(&case.state)).transpose().context("the state trie")?;
+    let roots = trie.as_ref().map(|trie| RootSettings { trie, has_baseline: false });
+    Ok(bench.contest(case, finds.limits, roots, progress))
 }
 
 fn entry(
+    bench: &Bench,
     spec: &WorkloadSpec,
     name: &str,
     dir: String,
@@ -62,7 +82,7 @@ fn entry(
     index: usize,
     found: &BlockContest,
 ) -> Entry {
-    let entry = Entry::new(dir, case, index, found);
+    let entry = Entry::new(dir, case, index, found, bench.threads());
     Entry { workload: Some(label(spec, name)), ..entry }
 }
 

@@ -1,13 +1,12 @@
 use super::{
-    RecordedError, RecordedOutcome, RecordedTransaction, file, folders, header, json::Node, pre_state,
-    transaction,
+    RecordedError, RecordedOutcome, RecordedTransaction, Witness, file, folders, header, json::Node,
+    pre_state, transaction,
 };
-use alloy_consensus::{
-    Header,
-    proofs::{calculate_transaction_root, calculate_withdrawals_root},
-};
+use crate::roots::{transactions_root, withdrawals_root};
+use alloy_consensus::Header;
 use alloy_eips::eip4895::Withdrawal;
 use alloy_primitives::B256;
+use citius_hashing::Hasher;
 use citius_state::MemoryState;
 use std::{
     collections::BTreeMap,
@@ -37,6 +36,8 @@ pub struct RecordedBlock {
     pub block_hashes: BTreeMap<u64, B256>,
     /// What a sequential run made of the block, if that was recorded.
     pub expected: Option<RecordedOutcome>,
+    /// What of the state's tries the block reads and changes, if that was recorded.
+    pub witness: Option<Witness>,
 }
 
 impl RecordedBlock {
@@ -65,6 +66,10 @@ impl RecordedBlock {
             Some(expected) => Some(RecordedOutcome::decode(&Node::root(&expected))?),
             None => None,
         };
+        let witness = match file::read_optional(folder, "witness")? {
+            Some(witness) => Some(Witness::decode(&Node::root(&witness))?),
+            None => None,
+        };
         Ok(Self {
             name: folders::name_of(folder),
             hash: block.required("hash")?.b256()?,
@@ -75,6 +80,7 @@ impl RecordedBlock {
             pre_state,
             block_hashes,
             expected,
+            witness,
             file: block_file.path,
         })
     }
@@ -86,14 +92,15 @@ impl RecordedBlock {
     /// rest. Of uncles there are only hashes, and of the state only a part, so nothing is said of their roots.
     #[must_use]
     pub fn contradiction(&self) -> Option<String> {
-        let envelopes: Vec<_> = self.transactions.iter().map(|tx| &tx.envelope).collect();
-        let withdrawals = self.withdrawals.as_deref().map(calculate_withdrawals_root);
+        let hasher = Hasher::cpu();
+        let envelopes = self.transactions.iter().map(|tx| &tx.envelope);
+        let withdrawals = self.withdrawals.as_deref().map(|all| withdrawals_root(all, &hasher));
         let differs = |what: &str, found: Option<B256>, told: Option<B256>| {
             let say = |hash: Option<B256>| hash.map_or_else(|| "missing".to_owned(), |hash| hash.to_string());
             (found != told).then(|| format!("{what} is {}, the file says {}", say(found), say(told)))
         };
         let header = &self.header;
-        let transactions = Some(calculate_transaction_root(&envelopes));
+        let transactions = Some(transactions_root(envelopes, &hasher));
         differs("the root of the transactions", transactions, Some(header.transactions_root))
             .or_else(|| differs("the root of the withdrawals", withdrawals, header.withdrawals_root))
             .or_else(|| differs("the hash of the header", Some(header.hash_slow()), Some(self.hash)))

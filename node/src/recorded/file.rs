@@ -10,9 +10,9 @@ use std::{
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// A JSON file and where it came from.
-pub(super) struct JsonFile {
-    pub(super) path: PathBuf,
-    pub(super) value: Value,
+pub(crate) struct JsonFile {
+    pub(crate) path: PathBuf,
+    pub(crate) value: Value,
 }
 
 /// Finds `<name>.json` or `<name>.json.zst` in a folder. The plain one wins: who unpacked a file may have edited it.

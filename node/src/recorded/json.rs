@@ -10,7 +10,7 @@ const QUOTED_CHARS_MAX: usize = 80;
 
 /// One value in a JSON file, with the way that led to it.
 #[derive(Clone, Copy)]
-pub(super) struct Node<'a> {
+pub(crate) struct Node<'a> {
     file: &'a Path,
     parent: Option<&'a Node<'a>>,
     step: Step<'a>,
@@ -25,7 +25,7 @@ enum Step<'a> {
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn root(file: &'a JsonFile) -> Self {
+    pub(crate) fn root(file: &'a JsonFile) -> Self {
         Self { file: &file.path, parent: None, step: Step::Root, value: &file.value }
     }
 
@@ -34,13 +34,13 @@ impl<'a> Node<'a> {
     }
 
     /// A field that may be missing or null.
-    pub(super) fn optional(&'a self, key: &'a str) -> Result<Option<Self>, RecordedError> {
+    pub(crate) fn optional(&'a self, key: &'a str) -> Result<Option<Self>, RecordedError> {
         let Value::Object(fields) = self.value else { return Err(self.refuse("an object")) };
         Ok(fields.get(key).filter(|value| !value.is_null()).map(|value| self.child(Step::Key(key), value)))
     }
 
     /// A field that must be there.
-    pub(super) fn required(&'a self, key: &'a str) -> Result<Self, RecordedError> {
+    pub(crate) fn required(&'a self, key: &'a str) -> Result<Self, RecordedError> {
         match self.optional(key)? {
             Some(node) => Ok(node),
             None => Err(self.child(Step::Key(key), &Value::Null).refuse("a value")),
@@ -48,27 +48,27 @@ impl<'a> Node<'a> {
     }
 
     /// An object's fields, in the order of the parser.
-    pub(super) fn fields(&'a self) -> Result<impl Iterator<Item = (&'a str, Self)>, RecordedError> {
+    pub(crate) fn fields(&'a self) -> Result<impl Iterator<Item = (&'a str, Self)>, RecordedError> {
         let Value::Object(fields) = self.value else { return Err(self.refuse("an object")) };
         Ok(fields.iter().map(move |(key, value)| (key.as_str(), self.child(Step::Key(key), value))))
     }
 
     /// An array's items.
-    pub(super) fn items(&'a self) -> Result<impl ExactSizeIterator<Item = Self>, RecordedError> {
+    pub(crate) fn items(&'a self) -> Result<impl ExactSizeIterator<Item = Self>, RecordedError> {
         let Value::Array(items) = self.value else { return Err(self.refuse("an array")) };
         Ok(items.iter().enumerate().map(move |(index, value)| self.child(Step::Index(index), value)))
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         self.value.is_null()
     }
 
-    pub(super) fn bool(&self) -> Result<bool, RecordedError> {
+    pub(crate) fn bool(&self) -> Result<bool, RecordedError> {
         self.value.as_bool().ok_or_else(|| self.refuse("true or false"))
     }
 
     /// A JSON integer or a hex quantity below 2^64.
-    pub(super) fn u64(&self) -> Result<u64, RecordedError> {
+    pub(crate) fn u64(&self) -> Result<u64, RecordedError> {
         let expected = "a hex quantity or an integer below 2^64";
         if let Value::Number(number) = self.value {
             return number.as_u64().ok_or_else(|| self.refuse(expected));
@@ -77,36 +77,36 @@ impl<'a> Node<'a> {
     }
 
     /// A hex quantity below 2^128.
-    pub(super) fn u128(&self) -> Result<u128, RecordedError> {
+    pub(crate) fn u128(&self) -> Result<u128, RecordedError> {
         let expected = "a hex quantity below 2^128";
         self.quantity(expected)?.try_into().map_err(|_| self.refuse(expected))
     }
 
     /// A hex quantity below 2^256.
-    pub(super) fn u256(&self) -> Result<U256, RecordedError> {
+    pub(crate) fn u256(&self) -> Result<U256, RecordedError> {
         self.quantity("a hex quantity below 2^256")
     }
 
-    pub(super) fn bytes(&self) -> Result<Bytes, RecordedError> {
+    pub(crate) fn bytes(&self) -> Result<Bytes, RecordedError> {
         let expected = "an even number of hex digits";
         let digits = self.digits().ok_or_else(|| self.refuse(expected))?;
         hex::decode(digits).map(Bytes::from).map_err(|_| self.refuse(expected))
     }
 
-    pub(super) fn fixed<const N: usize>(&self) -> Result<FixedBytes<N>, RecordedError> {
+    pub(crate) fn fixed<const N: usize>(&self) -> Result<FixedBytes<N>, RecordedError> {
         self.digits().and_then(fixed_from_digits).ok_or_else(|| self.refuse(&format!("{} hex digits", 2 * N)))
     }
 
-    pub(super) fn b256(&self) -> Result<B256, RecordedError> {
+    pub(crate) fn b256(&self) -> Result<B256, RecordedError> {
         self.fixed()
     }
 
-    pub(super) fn address(&self) -> Result<Address, RecordedError> {
+    pub(crate) fn address(&self) -> Result<Address, RecordedError> {
         self.fixed().map(Address::from)
     }
 
     /// The address that is this field's own name.
-    pub(super) fn key_address(&self) -> Result<Address, RecordedError> {
+    pub(crate) fn key_address(&self) -> Result<Address, RecordedError> {
         self.key()
             .and_then(|key| fixed_from_digits(strip_prefix(key)))
             .map(Address::from)
@@ -114,21 +114,21 @@ impl<'a> Node<'a> {
     }
 
     /// The hex quantity that is this field's own name.
-    pub(super) fn key_u256(&self) -> Result<U256, RecordedError> {
+    pub(crate) fn key_u256(&self) -> Result<U256, RecordedError> {
         self.key()
             .and_then(|key| quantity_from_digits(strip_prefix(key)))
             .ok_or_else(|| self.refuse("a hex quantity below 2^256 as the field's name"))
     }
 
     /// The decimal number that is this field's own name.
-    pub(super) fn key_number(&self) -> Result<u64, RecordedError> {
+    pub(crate) fn key_number(&self) -> Result<u64, RecordedError> {
         self.key()
             .and_then(|key| key.parse().ok())
             .ok_or_else(|| self.refuse("a decimal number as the field's name"))
     }
 
     /// An error about this value.
-    pub(super) fn refuse(&self, expected: &str) -> RecordedError {
+    pub(crate) fn refuse(&self, expected: &str) -> RecordedError {
         let (file, value) = (self.file.to_path_buf(), quote(self.value));
         let expected = expected.to_owned();
         match self.step {
@@ -140,7 +140,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    pub(super) fn file(&self) -> &'a Path {
+    pub(crate) fn file(&self) -> &'a Path {
         self.file
     }
 

@@ -5,6 +5,7 @@
 //! | `block.json[.zst]` | answer to `eth_getBlockByNumber(n, true)` |
 //! | `pre_state.json[.zst]` | `{address: {balance, nonce, code?, storage?: {slot: value}}}`; what is not listed does not exist |
 //! | `block_hashes.json[.zst]` | `{number: hash}` for `BLOCKHASH` |
+//! | `witness.json[.zst]` | optional: `{preStateRoot, state: [rlp node], branchHints?: [hash]}`, from which the state root can be computed ([`Witness`]) |
 //! | `expected.json[.zst]` | optional: receipts and state diff of a sequential run ([`RecordedOutcome`]) |
 //!
 //! Hex comes with or without `0x`. Of a file that is there packed and unpacked, the unpacked one is read. Nothing
@@ -35,9 +36,13 @@ mod outcome;
 mod pre_state;
 mod recover;
 mod transaction;
+mod witness;
 
 pub use block::RecordedBlock;
 pub use error::RecordedError;
+pub(crate) use file::JsonFile;
 pub use folders::block_folders;
+pub(crate) use json::Node as JsonNode;
 pub use outcome::{RecordedAccount, RecordedOutcome, RecordedReceipt};
 pub use transaction::RecordedTransaction;
+pub use witness::Witness;

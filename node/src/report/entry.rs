@@ -1,3 +1,4 @@
+use super::RootEntry;
 use crate::{contest::BlockContest, execution::Case, limits::Limits};
 use citius_engine::{BlockError, BlockMetrics, ExecutionError};
 use serde::Serialize;
@@ -32,6 +33,9 @@ pub struct Entry {
     pub serial_cpu_ns: u64,
     /// CPU time of the parallel run, all threads; in a stream as `serial_cpu_ns`.
     pub parallel_cpu_ns: u64,
+    /// The state root.
+    #[serde(flatten)]
+    pub roots: RootEntry,
     /// Thread time of executions in the parallel run, all threads together, of single runs between the timed ones. It is
     /// wall time: whoever waits for a core counts.
     pub execute_ns: u64,
@@ -81,9 +85,9 @@ pub struct WorkloadLabel {
 }
 
 impl Entry {
-    /// The entry of block `index` of a case.
+    /// The entry of block `index` of a case, which had so many threads.
     #[must_use]
-    pub fn new(dir: String, case: &Case, index: usize, block: &BlockContest) -> Self {
+    pub fn new(dir: String, case: &Case, index: usize, block: &BlockContest, threads: usize) -> Self {
         let header = &case.blocks[index].header;
         let error = block.parallel.as_ref().err();
         let metrics = match error {
@@ -103,6 +107,7 @@ impl Entry {
             cachedb_ns: block.times.cachedb.wall_ns,
             serial_cpu_ns: block.times.serial.cpu_ns,
             parallel_cpu_ns: block.times.parallel.cpu_ns,
+            roots: RootEntry::new(block.root.as_ref(), &block.times, threads),
             execute_ns: block.thread_times.execute_ns,
             repeated_ns: block.thread_times.repeated_ns,
             commit_ns: block.thread_times.commit_ns,
@@ -193,6 +198,7 @@ pub(super) mod tests {
             cachedb_ns,
             serial_cpu_ns: 0,
             parallel_cpu_ns: 0,
+            roots: RootEntry::default(),
             execute_ns: 0,
             repeated_ns: 0,
             commit_ns: 0,

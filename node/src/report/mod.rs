@@ -2,7 +2,9 @@
 
 mod entry;
 mod gains;
+mod hash;
 mod limits;
+mod roots;
 mod stream;
 mod table;
 mod text;
@@ -10,7 +12,9 @@ mod total;
 
 pub use entry::{Entry, WorkloadLabel};
 pub use gains::{Gains, GainsRow, markdown};
+pub use hash::{Crossover, hash_text};
 pub use limits::{BoundsTotal, LimitsTotal};
+pub use roots::{RootEntry, RootsTotal};
 pub use stream::StreamEntry;
 pub use text::{Subject, text};
 pub use total::{Sums, Total, Worst};

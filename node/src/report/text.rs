@@ -1,5 +1,5 @@
 use super::{
-    Entry, StreamEntry, Total,
+    Entry, RootsTotal, StreamEntry, Total,
     entry::{LARGE_GAS_MIN, LARGE_TXS_MIN},
     limits,
     table::Table,
@@ -103,12 +103,18 @@ fn table(subject: Subject, entries: &[Entry]) -> Table {
         "parallel tx/s",
         "speed-up",
         "aborts/tx",
+        "to root ms",
+        "root ms",
         "",
     ];
     table.row(columns.map(String::from));
     for entry in entries {
         // Of a block that was refused nobody knows how much was done.
         let if_executed = |cell: String| if entry.is_executed() { cell } else { "-".to_owned() };
+        let if_rooted = |time_ns: u64| match entry.roots.post_root {
+            Some(_) => milliseconds(time_ns),
+            None => "-".to_owned(),
+        };
         let if_compared = |cell: String| if entry.cachedb_note.is_none() { cell } else { "-".to_owned() };
         table.row([
             entry.dir.clone(),
@@ -123,6 +129,8 @@ fn table(subject: Subject, entries: &[Entry]) -> Table {
             if_executed(per_second(entry.txs, entry.parallel_ns)),
             ratio(entry.speedup()),
             if_executed(aborts(entry.aborts, entry.txs)),
+            if_rooted(entry.roots.e2e_ns),
+            if_rooted(entry.roots.root_ns),
             format!("results equal: {}", if entry.matches { "yes" } else { "NO" }),
         ]);
     }
@@ -147,6 +155,9 @@ fn sums(subject: Subject, total: &Total) -> String {
         Subject::Workload => "sender recovery (unsigned)".to_owned(),
     };
     let (executed, compared) = (&total.executed, &total.compared);
+    let roots = total.roots.as_ref().map(RootsTotal::text).unwrap_or_default();
+    let uncounted =
+        if roots.is_empty() { "state root, " } else { "state root but in the lines that say so, " };
     let others = match executed.blocks - compared.blocks {
         0 => String::new(),
         others => format!(" ({others} left out)"),
@@ -157,8 +168,8 @@ fn sums(subject: Subject, total: &Total) -> String {
          \x20 parallel {} Mgas/s, {} tx/s, {} ms, CPU {} ms, {} aborts per transaction\n\
          \x20 CacheDB  {} Mgas/s, {} tx/s, {} ms{others}\n\
          \x20 speed-up {} over serial ({} geometric mean, worst {worst}), {} over the faster of serial and CacheDB\n\
-         \x20 results equal: {}\n\
-         not counted: {recovery}, state root, disk\n",
+         {roots}\x20 results equal: {}\n\
+         not counted: {recovery}, {uncounted}disk\n",
         executed.blocks,
         executed.txs,
         executed.gas as f64 / 1e6,
@@ -202,7 +213,7 @@ fn per_second(count: u64, nanoseconds: u64) -> String {
     format!("{:.0}", count as f64 * 1e9 / nanoseconds as f64)
 }
 
-fn milliseconds(nanoseconds: u64) -> String {
+pub(super) fn milliseconds(nanoseconds: u64) -> String {
     format!("{:.3}", nanoseconds as f64 / 1e6)
 }
 

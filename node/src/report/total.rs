@@ -1,4 +1,4 @@
-use super::{Entry, LimitsTotal};
+use super::{Entry, LimitsTotal, RootsTotal};
 use serde::Serialize;
 
 /// What a report's entries come to. Rates and speed-ups are of blocks that were executed.
@@ -25,6 +25,8 @@ pub struct Total {
     pub worst: Option<Worst>,
     /// What perfect scheduling would make of the entries that were asked.
     pub limits: Option<LimitsTotal>,
+    /// What the state roots of the entries that were executed come to, if any was found.
+    pub roots: Option<RootsTotal>,
     /// Whether every entry matches.
     pub matches: bool,
 }
@@ -122,6 +124,7 @@ impl Total {
             speedup_geomean: (!speedups.is_empty()).then(|| (logs / speedups.len() as f64).exp()),
             worst: worst.map(|(entry, speedup)| Worst { dir: entry.dir.clone(), speedup: *speedup }),
             limits: LimitsTotal::of(entries),
+            roots: RootsTotal::of(entries.iter().filter(|entry| entry.is_executed())),
             matches: entries.iter().all(|entry| entry.matches),
         }
     }

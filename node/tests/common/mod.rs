@@ -10,8 +10,10 @@ use alloy_consensus::{
     proofs::{calculate_receipt_root, calculate_transaction_root},
 };
 use alloy_primitives::{Address, B256, Bloom, Bytes, Log, TxKind, U256, keccak256};
+use alloy_trie::{HashBuilder, Nibbles, TrieAccount, proof::ProofRetainer, root::state_root_unhashed};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::{Write, stderr},
     path::{Path, PathBuf},
@@ -62,6 +64,7 @@ pub(crate) struct Fixture {
     pub(crate) pre_state: Value,
     pub(crate) block_hashes: Value,
     pub(crate) expected: Option<Value>,
+    pub(crate) witness: Option<Value>,
 }
 
 impl Fixture {
@@ -88,6 +91,7 @@ impl Fixture {
             pre_state: Value::Object(accounts.collect()),
             block_hashes: json!({}),
             expected: None,
+            witness: None,
         };
         fixture.seal();
         fixture
@@ -153,6 +157,32 @@ impl Fixture {
         )
     }
 
+    /// With all nodes of the tries before the block as its witness, and the state root after it in its header.
+    pub(crate) fn with_witness(mut self) -> Self {
+        let before = accounts(&self.pre_state);
+        let mut sorted: Vec<(B256, TrieAccount)> =
+            before.iter().map(|(address, account)| (keccak256(address), *account)).collect();
+        sorted.sort_unstable_by_key(|(key, _)| *key);
+        let keys = sorted.iter().map(|(key, _)| Nibbles::unpack(key));
+        let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::from_iter(keys));
+        for (key, account) in &sorted {
+            builder.add_leaf(Nibbles::unpack(key), &alloy_rlp::encode(account));
+        }
+        let root = builder.root();
+        let nodes: Vec<Bytes> = builder.take_proof_nodes().into_inner().into_values().collect();
+        self.witness = Some(json!({"preStateRoot": root, "state": nodes, "codes": []}));
+        self.block["stateRoot"] = json!(self.root_after());
+        self.seal();
+        self
+    }
+
+    /// The root of what the pre-state lists and the block leaves.
+    pub(crate) fn root_after(&self) -> B256 {
+        let mut after = accounts(&self.pre_state);
+        after.extend(accounts(&self.expected.as_ref().unwrap()["post_state_diff"]));
+        state_root_unhashed(after)
+    }
+
     pub(crate) fn hash(&self) -> B256 {
         self.block["hash"].as_str().unwrap().parse().unwrap()
     }
@@ -166,6 +196,7 @@ impl Fixture {
             ("block_hashes", &self.block_hashes),
         ];
         files.extend(self.expected.as_ref().map(|expected| ("expected", expected)));
+        files.extend(self.witness.as_ref().map(|witness| ("witness", witness)));
         for (name, value) in files {
             let json = serde_json::to_vec(value).unwrap();
             if is_compressed {
@@ -176,6 +207,17 @@ impl Fixture {
             }
         }
     }
+}
+
+/// Accounts without code and storage, as both pre-states and diffs list them.
+fn accounts(listed: &Value) -> BTreeMap<Address, TrieAccount> {
+    let account = |account: &Value| TrieAccount {
+        nonce: account["nonce"].as_u64().unwrap(),
+        balance: serde_json::from_value(account["balance"].clone()).unwrap(),
+        ..TrieAccount::default()
+    };
+    let listed = listed.as_object().unwrap().iter();
+    listed.map(|(address, fields)| (address.parse().unwrap(), account(fields))).collect()
 }
 
 fn transaction_json(index: usize, wallet: Wallet, tx: &EthereumTxEnvelope<TxEip4844>) -> Value {

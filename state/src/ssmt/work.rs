@@ -582,7 +582,8 @@ impl Hands<'_> {
             self.held.iter_mut().map(|held| held.guard.as_mut().map(|guard| &mut guard.arena)).collect();
         self.levels.hash(&mut arenas, &mut self.roots, self.settled, &self.work.setting.hasher);
         self.settled = self.roots.len();
-        if let Some(held) = self.held.first_mut() {
+        // Of a shard that is not locked nothing is told in the end.
+        if let Some(held) = self.held.iter_mut().find(|held| held.guard.is_some()) {
             held.hashed += self.levels.hashed() - before;
         }
     }

@@ -1,12 +1,13 @@
 //! One trie in one arena: the Merkle-Patricia trie of the [Yellow Paper, appendix D][yp], over keys and values of any
 //! length.
 //!
-//! [`Trie`] is the plain form, for index tries (receipts, transactions, withdrawals), tools and tests. The state's
-//! account and storage tries are made of the same parts, sharded, in [`crate::ssmt`].
+//! [`Trie`] is the plain form, for tools and tests; [`index_root`] is the root of a list (receipts, transactions,
+//! withdrawals). The state's account and storage tries are made of the same parts, sharded, in [`crate::ssmt`].
 //!
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
 pub(crate) mod arena;
+mod index;
 pub(crate) mod levels;
 pub(crate) mod node;
 pub(crate) mod parse;
@@ -17,5 +18,6 @@ pub(crate) mod rlp;
 pub(crate) mod update;
 pub(crate) mod walk;
 
+pub use index::index_root;
 pub use node::VALUE_BYTES_MAX;
 pub use plain::{Trie, TrieError};

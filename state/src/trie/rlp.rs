@@ -17,7 +17,8 @@ pub(crate) fn header_len(payload: usize) -> usize {
         0..=55 => 1,
         56..=0xff => 2,
         0x100..=0xffff => 3,
-        _ => 4,
+        0x1_0000..=0xff_ffff => 4,
+        _ => 5,
     }
 }
 
