@@ -76,9 +76,6 @@ impl Known {
     pub(crate) fn check(&self, trie: &Ssmt, world: &World, random: &mut ChaCha8Rng, what: &str) {
         let version = self.version;
         assert_eq!(trie.root(version).unwrap(), self.root, "{what}: root of version {version}");
-        if let Some(made) = &self.made {
-            assert!(trie.nodes_made(version).unwrap() == *made, "{what}: nodes of version {version}");
-        }
         for address in world.addresses.choose_multiple(random, 6) {
             let found = trie.account(version, *address).unwrap();
             assert_eq!(found, self.account(*address), "{what}: account {address} in version {version}");
@@ -166,6 +163,11 @@ impl Versions {
         let mut known = self.known.clone();
         known.shuffle(random);
         for known in known {
+            // Of the oldest it is not known any more what was made for it.
+            if let Some(made) = known.made.as_ref().filter(|_| known.version != self.known[0].version) {
+                let found = trie.nodes_made(known.version).unwrap();
+                assert!(found == *made, "{what}: nodes of version {}", known.version);
+            }
             known.check(trie, world, random, what);
         }
     }
