@@ -46,7 +46,7 @@ fn node(pairs: &[(Vec<u8>, &[u8])], depth: usize) -> Vec<u8> {
         .count();
     if shared > 0 {
         let path = hex_prefix(&first[depth..depth + shared], false);
-        return list(&[string(&path), item(&pairs[..], depth + shared)]);
+        return list(&[string(&path), item(pairs, depth + shared)]);
     }
     let mut items: Vec<Vec<u8>> = (0..16)
         .map(|nibble| {
