@@ -5,11 +5,11 @@ use crate::{
     compare::{Brief, Verdict},
 };
 use citius_engine::{
-    Block, BlockMetrics, BlockTrace, Engine, EngineConfig, ExecuteOptions, ExecutionError, PoolError,
-    StrategyChoice, WorkerPool, chain::ChainSpec,
+    Block, BlockMetrics, BlockTrace, Engine, EngineConfig, ExecuteOptions, ExecutionError, IdleLease,
+    PoolError, StrategyChoice, WorkerPool, chain::ChainSpec,
 };
 use citius_hashing::Hasher;
-use citius_state::{CommitSink, MemoryState, StateReader, Workers};
+use citius_state::{CommitSink, IdleWork, MemoryState, StateReader, Workers};
 use citius_topology::{PlacementReport, Plan};
 use citius_workloads::Workload;
 use std::sync::Arc;
@@ -61,6 +61,7 @@ pub struct Executor {
 pub struct Runner<'a> {
     case: &'a Case,
     engine: Engine,
+    pool: Arc<WorkerPool>,
 }
 
 impl Executor {
@@ -109,7 +110,7 @@ impl Executor {
     /// An engine for a case.
     #[must_use]
     pub fn runner<'a>(&self, case: &'a Case) -> Runner<'a> {
-        Runner { case, engine: self.engine(&case.chain) }
+        Runner { case, engine: self.engine(&case.chain), pool: Arc::clone(&self.pool) }
     }
 
     /// Executes one block serially over any reader.
@@ -165,6 +166,11 @@ impl Runner<'_> {
         let reader = Arc::clone(&self.case.state) as Arc<dyn StateReader>;
         let blocks = self.case.blocks.get(..blocks).unwrap_or(&self.case.blocks);
         self.engine.trace(&reader, blocks, runs)
+    }
+
+    /// Lends the threads work for when no block has any.
+    pub(crate) fn lend(&self, work: Arc<dyn IdleWork>) -> IdleLease {
+        self.pool.lend(work)
     }
 
     /// Executes the case; `on_executed` gets each block as soon as it is done, `sink` what commits before that.

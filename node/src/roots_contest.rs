@@ -7,10 +7,10 @@ use crate::{
     roots::{StateTrie, listed_root},
 };
 use alloy_primitives::B256;
-use citius_engine::StrategyChoice;
+use citius_engine::{Block, StrategyChoice};
 use citius_state::{
     ChangeSet, CommitSink, Committed, MemoryState,
-    ssmt::{Sealed, SsmtError},
+    ssmt::{Draft, Sealed, SsmtError},
 };
 use revm::primitives::hardfork::SpecId;
 use std::{
@@ -184,7 +184,8 @@ impl<'a> RootRace<'a> {
         let mut found = Vec::new();
         let sample = clock::sample(|laps| {
             found.clear();
-            run_to_roots(runner, self.strategy, self.settings.trie, None, |root, _| {
+            let (blocks, trie) = (&self.case.blocks, self.settings.trie);
+            run_to_roots(runner, blocks, self.strategy, trie, None, |root, _| {
                 laps.lap();
                 found.push(root);
             });
@@ -199,7 +200,8 @@ impl<'a> RootRace<'a> {
         let mut found = Vec::new();
         let sink = Some(Arc::clone(&last_commits) as Arc<dyn CommitSink>);
         let seals_ns = &mut self.seals_ns;
-        run_to_roots(runner, self.strategy, self.settings.trie, sink, |root, sealed_at| {
+        let (blocks, trie) = (&self.case.blocks, self.settings.trie);
+        run_to_roots(runner, blocks, self.strategy, trie, sink, |root, sealed_at| {
             let now = Instant::now();
             let block = found.len();
             let number = self.case.blocks[block].header.number;
@@ -220,7 +222,7 @@ impl<'a> RootRace<'a> {
 
     fn check(&mut self, who: &str, found: &[Found]) {
         let say = |found: Option<&Found>| match found {
-            Some(Some(Ok(sealed))) => format!("{}, {} nodes hashed", sealed.root, sealed.nodes_hashed),
+            Some(Some(Ok(sealed))) => sealed.root.to_string(),
             Some(Some(Err(error))) => error.to_string(),
             Some(None) | None => "none".to_owned(),
         };
@@ -236,24 +238,49 @@ impl<'a> RootRace<'a> {
 /// Executes the case, and makes each block's state root as soon as its changes are known. `on_root` gets the root, and
 /// when the block's outcome was sealed.
 ///
-/// The trie begins when a block's execution has ended. Where it is to work while the block executes, this is the place:
-/// what commits is told through `sink`, and the line's next version is then finished instead of made.
+/// While a single block executes, what it commits is told to a draft of its version, which idle threads work at. A
+/// stream's trie begins when a block has ended: there the next block is what threads have to do meanwhile.
 fn run_to_roots(
     runner: &Runner<'_>,
+    blocks: &[Arc<Block>],
     strategy: StrategyChoice,
     trie: &StateTrie,
-    sink: Option<Arc<dyn CommitSink>>,
+    listener: Option<Arc<dyn CommitSink>>,
     mut on_root: impl FnMut(Found, Option<Instant>),
 ) {
     let mut line = trie.line();
+    let mut draft = match blocks {
+        [block] => line.draft(block.header.number).ok(),
+        _ => None,
+    };
+    let lease = draft.as_ref().map(|draft| runner.lend(draft.idle_work()));
+    let sinks: Vec<_> = draft.iter().map(Draft::sink).chain(listener).collect();
+    let sink = (!sinks.is_empty()).then(|| Arc::new(Sinks(sinks)) as Arc<dyn CommitSink>);
     let mut is_broken = false;
     runner.run(strategy, sink, |executed| {
         let outcome = executed.verdict.ok().filter(|_| !is_broken);
         let sealed_at = outcome.as_ref().and_then(|outcome| outcome.metrics.times.sealed_at);
-        let found = outcome.map(|outcome| line.seal(&Arc::new(outcome.changes)));
+        let found = outcome.map(|outcome| {
+            let changes = Arc::new(outcome.changes);
+            match draft.take() {
+                Some(draft) => line.finish(draft, &changes),
+                None => line.seal(&changes),
+            }
+        });
         is_broken |= !matches!(found, Some(Ok(_)));
         on_root(found, sealed_at);
     });
+    drop(lease);
+}
+
+/// Several who are told of commits.
+#[derive(Debug)]
+struct Sinks(Vec<Arc<dyn CommitSink>>);
+
+impl CommitSink for Sinks {
+    fn committed(&self, block_number: u64, changes: &[Committed]) {
+        self.0.iter().for_each(|sink| sink.committed(block_number, changes));
+    }
 }
 
 /// The baseline's whole way, block by block.

@@ -7,8 +7,16 @@ use common::{Fixture, citius, read, replay};
 use serde_json::{Value, json};
 use std::path::Path;
 
-const TIMES: [&str; 7] =
-    ["root_ns", "root_cpu_ns", "e2e_ns", "e2e_cpu_ns", "seal_ns", "cachedb_e2e_ns", "e2e_bound_ns"];
+const TIMES: [&str; 8] = [
+    "root_ns",
+    "root_cpu_ns",
+    "e2e_ns",
+    "e2e_cpu_ns",
+    "seal_ns",
+    "cachedb_e2e_ns",
+    "cachedb_e2e_cpu_ns",
+    "e2e_bound_ns",
+];
 
 fn as_str(path: &Path) -> &str {
     path.to_str().unwrap()

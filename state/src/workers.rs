@@ -12,6 +12,11 @@ pub trait Workers: fmt::Debug + Send + Sync {
     /// the same thread, on the core that the plan gives the worker of that number; 0 is whoever calls.
     fn count(&self) -> NonZeroUsize;
 
+    /// The NUMA node whose memory is a worker's own.
+    fn memory_node(&self, _worker: usize) -> u32 {
+        0
+    }
+
     /// Calls `work(0)` on the calling thread and `work(n)` on those of the other workers that are free, each at most
     /// once; returns when all calls that began have returned. A panic of one of them is passed on.
     fn run(&self, work: &Arc<SharedWork>);

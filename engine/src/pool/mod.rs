@@ -58,6 +58,8 @@ pub struct WorkerPool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     caller_slot: Option<WorkerSlot>,
+    /// By worker.
+    memory_nodes: Vec<u32>,
     size: NonZeroUsize,
 }
 
@@ -132,8 +134,11 @@ impl WorkerPool {
             closing: AtomicBool::new(false),
             placements: Mutex::new(Vec::new()),
         });
+        let memory_nodes =
+            slots.iter().map(|slot| slot.as_ref().map_or(0, |slot| slot.lane.numa.0)).collect();
         let caller_slot = slots.remove(0).filter(|_| bindable);
-        let mut pool = Self { shared, threads: Vec::with_capacity(slots.len()), caller_slot, size };
+        let mut pool =
+            Self { shared, threads: Vec::with_capacity(slots.len()), caller_slot, memory_nodes, size };
         let started = WaitGroup::new();
         for (index, slot) in slots.into_iter().enumerate() {
             let worker = index + 1;

@@ -31,6 +31,10 @@ impl Workers for WorkerPool {
         self.size()
     }
 
+    fn memory_node(&self, worker: usize) -> u32 {
+        self.memory_nodes.get(worker).copied().unwrap_or(0)
+    }
+
     /// As the trait says. Workers that execute a block come when they find nothing to do there, if the work still goes
     /// on by then. May be called by several threads at one time, and inside a call: the thread that calls is worker 0 there.
     fn run(&self, work: &Arc<SharedWork>) {

@@ -24,7 +24,7 @@ pub(crate) enum Behaviour {
     /// One digest is.
     LyingOnce,
     Slow,
-    /// Waits for [`FakeDevice::let_go`].
+    /// The first batch waits for [`FakeDevice::let_go`].
     Held,
 }
 
@@ -79,8 +79,9 @@ impl Backend for FakeDevice {
         let mut state = self.state.lock().unwrap();
         state.1 += 1;
         self.changed.notify_all();
-        let behaviour = state.0;
-        let held = self.changed.wait_while(state, |(behaviour, _)| *behaviour == Behaviour::Held);
+        let (behaviour, call) = *state;
+        let held =
+            self.changed.wait_while(state, |(behaviour, _)| call == 1 && *behaviour == Behaviour::Held);
         drop(held);
         let backend = "fake".to_owned();
         match behaviour {

@@ -20,6 +20,8 @@ pub struct RootEntry {
     /// What `e2e_ns` is for plain revm over a `CacheDB` and a root of `alloy-trie` over all accounts and slots that are
     /// listed; 0 if not measured.
     pub cachedb_e2e_ns: u64,
+    /// CPU time of that.
+    pub cachedb_e2e_cpu_ns: u64,
     /// What `e2e_ns` cannot be below, however well all overlaps: the longest of `parallel_ns`, `root_ns`, and the CPU time
     /// of both divided among the threads.
     pub e2e_bound_ns: u64,
@@ -45,6 +47,7 @@ impl RootEntry {
             e2e_cpu_ns: found.end_to_end.cpu_ns,
             seal_ns: found.seal_ns,
             cachedb_e2e_ns: found.cachedb.wall_ns,
+            cachedb_e2e_cpu_ns: found.cachedb.cpu_ns,
             e2e_bound_ns: bounds.into_iter().max().unwrap_or_default(),
             nodes_hashed: found.nodes_hashed,
             post_root: Some(found.root),
@@ -76,6 +79,8 @@ pub struct RootsTotal {
     pub nodes_hashed: u64,
     /// `CacheDB`'s and `alloy-trie`'s times, of the blocks in which `CacheDB` did the same work.
     pub cachedb_e2e_ns: u64,
+    /// CPU time of that.
+    pub cachedb_e2e_cpu_ns: u64,
     /// The engine's and the trie's, of the same blocks.
     pub cachedb_compared_e2e_ns: u64,
     /// How much shorter the second is than the first.
@@ -102,6 +107,7 @@ impl RootsTotal {
             total.nodes_hashed += roots.nodes_hashed;
             if roots.cachedb_e2e_ns > 0 && entry.cachedb_note.is_none() {
                 total.cachedb_e2e_ns += roots.cachedb_e2e_ns;
+                total.cachedb_e2e_cpu_ns += roots.cachedb_e2e_cpu_ns;
                 total.cachedb_compared_e2e_ns += roots.e2e_ns;
             }
         }
@@ -116,9 +122,10 @@ impl RootsTotal {
         let milliseconds = text::milliseconds;
         let baseline = match self.e2e_speedup_over_cachedb {
             Some(speedup) => format!(
-                "; {} over CacheDB and alloy-trie ({} ms)",
+                "; {} over CacheDB and alloy-trie ({} ms, CPU {} ms)",
                 text::ratio(Some(speedup)),
-                milliseconds(self.cachedb_e2e_ns)
+                milliseconds(self.cachedb_e2e_ns),
+                milliseconds(self.cachedb_e2e_cpu_ns),
             ),
             None => String::new(),
         };

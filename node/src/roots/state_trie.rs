@@ -3,7 +3,7 @@ use alloy_primitives::{B256, U256};
 use citius_hashing::Hasher;
 use citius_state::{
     AccountChange, ChangeSet, MemoryState, SlotChange, Workers,
-    ssmt::{Sealed, Ssmt, SsmtConfig, SsmtError, VersionId},
+    ssmt::{Draft, Sealed, Ssmt, SsmtConfig, SsmtError, VersionId},
 };
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// finds it as it was.
 #[derive(Debug)]
 pub struct StateTrie {
-    ssmt: Ssmt,
+    ssmt: Arc<Ssmt>,
     before: VersionId,
     is_witnessed: bool,
 }
@@ -34,7 +34,7 @@ impl StateTrie {
         hasher: Arc<Hasher>,
         workers: Arc<dyn Workers>,
     ) -> Result<Self, SsmtError> {
-        let ssmt = Ssmt::new(SsmtConfig::default(), hasher, workers);
+        let ssmt = Arc::new(Ssmt::new(SsmtConfig::default(), hasher, workers));
         let before = ssmt.seal(ssmt.head(), &Arc::new(changes_from_nothing(state)))?.version;
         Ok(Self { ssmt, before, is_witnessed: false })
     }
@@ -54,7 +54,7 @@ impl StateTrie {
         let branches = witness.likely_branches();
         let config = SsmtConfig::default();
         let ssmt = Ssmt::from_witness(*pre_state_root, nodes, &branches, config, hasher, workers)?;
-        Ok(Self { before: ssmt.head(), ssmt, is_witnessed: true })
+        Ok(Self { before: ssmt.head(), ssmt: Arc::new(ssmt), is_witnessed: true })
     }
 
     /// Whether it is part of the whole state's trie, so that roots are those of headers.
@@ -86,10 +86,33 @@ impl Line<'_> {
     ///
     /// [`SsmtError::Blinded`] if the witness does not hold what the block changes.
     pub fn seal(&mut self, changes: &Arc<ChangeSet>) -> Result<Sealed, SsmtError> {
-        let parent = self.versions.last().copied().unwrap_or(self.trie.before);
-        let sealed = self.trie.ssmt.seal(parent, changes)?;
+        let sealed = self.trie.ssmt.seal(self.latest(), changes)?;
         self.versions.push(sealed.version);
         Ok(sealed)
+    }
+
+    /// Begins the version after the next block, which has this number, before the block is executed.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError`]: none that is known, as the version before is kept.
+    pub fn draft(&self, block_number: u64) -> Result<Draft, SsmtError> {
+        self.trie.ssmt.draft(self.latest(), block_number)
+    }
+
+    /// Makes the version that was begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`Line::seal`].
+    pub fn finish(&mut self, draft: Draft, changes: &Arc<ChangeSet>) -> Result<Sealed, SsmtError> {
+        let (sealed, _) = draft.seal(changes)?;
+        self.versions.push(sealed.version);
+        Ok(sealed)
+    }
+
+    fn latest(&self) -> VersionId {
+        self.versions.last().copied().unwrap_or(self.trie.before)
     }
 }
 
@@ -119,7 +142,7 @@ mod tests {
     use super::*;
     use crate::roots::listed_root;
     use alloy_primitives::Address;
-    use citius_state::{Account, CallerAlone};
+    use citius_state::{Account, CallerAlone, Committed};
 
     #[test]
     fn what_is_sealed_on_a_trie_leaves_it_as_it_was() {
@@ -162,5 +185,14 @@ mod tests {
         }
         assert_eq!(roots(&blocks), first);
         assert_eq!(roots(&blocks[..1]), first[..1]);
+        // Begun before, told of something else, and given up as well.
+        let mut line = trie.line();
+        drop(line.draft(1).unwrap());
+        let draft = line.draft(1).unwrap();
+        let slot = Committed::Slot { address, slot: U256::from(5), after: U256::from(5) };
+        draft.sink().committed(1, &[slot]);
+        assert_eq!(line.finish(draft, &blocks[0]).unwrap().root, first[0]);
+        drop(line);
+        assert_eq!(roots(&blocks), first);
     }
 }

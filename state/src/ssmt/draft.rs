@@ -211,6 +211,7 @@ impl Shared {
             return false;
         }
         let Ok(parent) = versions.get(self.parent) else { return false };
+        let _torn = versions.torn_on_panic();
         let inner = &mut *inner;
         let piece: Vec<(SlotKey, U256)> = {
             let mut queue = self.queue.lock();
@@ -353,6 +354,7 @@ impl Ssmt {
             drop((versions, sealing));
             return Ok((self.seal(shared.parent, changes)?, DraftStats { told, ..DraftStats::default() }));
         }
+        let _torn = versions.torn_on_panic();
         shared.is_over.store(true, Ordering::Relaxed);
         let mut inner = std::mem::take(&mut *shared.inner.lock());
         let parent = Arc::clone(versions.get(shared.parent)?);

@@ -51,6 +51,9 @@ pub enum SsmtError {
         /// The oldest of them.
         oldest: VersionId,
     },
+    /// A worker panicked while it wrote: what the shards hold is no version any more. Fatal for this trie.
+    #[error("a worker panicked while it wrote to the state trie, which cannot be used any more")]
+    Torn,
     /// The version has descendants, or is the head or the oldest.
     #[error("version {version} cannot be discarded: {reason}")]
     InUse {

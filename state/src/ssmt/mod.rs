@@ -17,6 +17,7 @@ mod error;
 mod flat;
 mod header;
 mod import;
+mod keys;
 mod ownership;
 mod proof;
 mod reader;

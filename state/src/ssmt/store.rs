@@ -3,6 +3,7 @@ use super::{
     codes::Codes,
     error::{SsmtError, TrieName, VersionId},
     flat::{Difference, FlatCache, PATH_MAX},
+    keys::hash_keys,
     ownership::Ownership,
     shard::{Shard, ShardLog},
     top::{CUT, SHARDS, Top},
@@ -15,6 +16,7 @@ use crate::{
     Account, ChangeSet, SharedWork, Workers,
     trie::{
         node::{StorageRef, rlp_of},
+        region::Regions,
         update::Blinded,
         walk::{self, Found},
     },
@@ -22,7 +24,7 @@ use crate::{
 use alloy_primitives::{Address, B256, U256};
 use citius_hashing::Hasher;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How the state trie is laid out and what it keeps.
 #[derive(Debug, Clone)]
@@ -62,7 +64,10 @@ pub struct Ssmt {
 #[derive(Debug)]
 pub(super) struct Sealing {
     ownership: Ownership,
-    /// Nodes made of late, by shard.
+    /// The memory of each NUMA node, and from which each shard takes its own.
+    regions: BTreeMap<u32, Regions>,
+    nodes: Box<[u32; SHARDS]>,
+    /// Writes of late, by shard.
     loads: Box<[u64; SHARDS]>,
     sealed: u64,
 }
@@ -94,7 +99,14 @@ impl Ssmt {
         workers: Arc<dyn Workers>,
     ) -> Self {
         let ownership = Ownership::even(workers.count().get());
-        Self {
+        let sealing = Sealing {
+            ownership: ownership.clone(),
+            regions: BTreeMap::new(),
+            nodes: Box::new([u32::MAX; SHARDS]),
+            loads: Box::new([0; SHARDS]),
+            sealed: 0,
+        };
+        let ssmt = Self {
             shards: shards.into_iter().map(RwLock::new).collect(),
             hasher,
             workers,
@@ -102,8 +114,10 @@ impl Ssmt {
             codes: Codes::default(),
             flat: FlatCache::new(config.flat_cache_bytes, VersionId(0)),
             config,
-            sealing: Mutex::new(Sealing { ownership, loads: Box::new([0; SHARDS]), sealed: 0 }),
-        }
+            sealing: Mutex::new(sealing),
+        };
+        ssmt.set_ownership(ownership);
+        ssmt
     }
 
     /// The current version.
@@ -130,16 +144,18 @@ impl Ssmt {
     pub fn seal(&self, parent: VersionId, changes: &Arc<ChangeSet>) -> Result<Sealed, SsmtError> {
         let mut sealing = self.sealing.lock();
         let mut versions = self.versions.write();
+        let torn = versions.torn_on_panic();
         versions.end_draft(&self.shards);
         versions.check_out(parent, &self.shards)?;
         let base = Arc::clone(versions.get(parent)?);
-        let (accounts, slots) = self.hash_keys(changes);
+        let (accounts, slots) = hash_keys(changes, &self.hasher, &*self.workers);
 
         let (top, logs, nodes_hashed) =
             self.work(&mut sealing, &base, accounts, slots, Beforehand::default())?;
         let root = top.hash();
         self.keep_codes(changes);
         let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
+        drop(torn);
         Ok(Sealed { version, root, nodes_hashed })
     }
 
@@ -147,41 +163,6 @@ impl Ssmt {
         if !changes.codes.is_empty() {
             self.codes.codes.write().extend(changes.codes.iter().cloned());
         }
-    }
-
-    /// Hashes the addresses and slots of a change set in one batch.
-    fn hash_keys(&self, changes: &ChangeSet) -> (Vec<AccountWork>, Vec<SlotWork>) {
-        let slot_count = changes.slot_count();
-        let keys: Vec<[u8; 32]> = changes
-            .accounts
-            .iter()
-            .flat_map(|change| change.storage.iter().map(|slot| slot.slot.to_be_bytes::<32>()))
-            .collect();
-        let messages: Vec<&[u8]> = changes
-            .accounts
-            .iter()
-            .map(|change| change.address.as_slice())
-            .chain(keys.iter().map(<[u8; 32]>::as_slice))
-            .collect();
-        let mut digests = vec![B256::ZERO; messages.len()];
-        self.hasher.hash_each(&messages, &mut digests);
-        let (addresses, hashes) = digests.split_at(changes.accounts.len());
-        let mut slots = Vec::with_capacity(slot_count);
-        let mut accounts = Vec::with_capacity(changes.accounts.len());
-        for (change, key) in changes.accounts.iter().zip(addresses) {
-            let start = slots.len();
-            for (slot, key) in change.storage.iter().zip(&hashes[start..]) {
-                slots.push(SlotWork { key: *key, value: slot.after });
-            }
-            accounts.push(AccountWork {
-                key: *key,
-                after: change.after,
-                wiped: change.storage_wiped,
-                slots: start..slots.len(),
-            });
-        }
-        accounts.sort_unstable_by_key(|account| account.key);
-        (accounts, slots)
     }
 
     /// For work that the caller does alone.
@@ -226,7 +207,7 @@ impl Ssmt {
         for done in done {
             nodes_hashed += done.hashed;
             let load = &mut sealing.loads[usize::from(done.shard)];
-            *load = *load - *load / 8 + done.log.nodes.made.len() as u64;
+            *load = *load - *load / 8 + done.log.nodes.writes();
             logs.push((done.shard, done.log));
             subs.extend(done.accounts.map(|sub| (done.shard, sub)));
         }
@@ -246,7 +227,7 @@ impl Ssmt {
         sealing.sealed += 1;
         let every = self.config.rebalance_every;
         if every > 0 && sealing.sealed.is_multiple_of(every) {
-            sealing.ownership = Ownership::balanced(self.workers.count().get(), &sealing.loads);
+            self.give_shards(sealing, Ownership::balanced(self.workers.count().get(), &sealing.loads));
         }
         Ok((top, logs, nodes_hashed))
     }
@@ -282,7 +263,23 @@ impl Ssmt {
 
     /// Gives the shards to workers by another table. Takes effect with the next seal; changes no root.
     pub fn set_ownership(&self, ownership: Ownership) {
-        self.sealing.lock().ownership = ownership;
+        self.give_shards(&mut self.sealing.lock(), ownership);
+    }
+
+    /// Shards take memory from their owners' NUMA nodes from now on. What they have stays where it is: it would be read
+    /// once more than it is by being moved, and replaced nodes take new places anyway.
+    fn give_shards(&self, sealing: &mut Sealing, ownership: Ownership) {
+        for worker in 0..ownership.workers() {
+            let node = self.workers.memory_node(worker);
+            let regions = sealing.regions.entry(node).or_default();
+            for shard in ownership.range(worker) {
+                if sealing.nodes[shard] != node {
+                    sealing.nodes[shard] = node;
+                    self.shards[shard].write().arena.move_to(regions.clone());
+                }
+            }
+        }
+        sealing.ownership = ownership;
     }
 
     /// Who works on which shards.

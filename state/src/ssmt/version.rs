@@ -8,7 +8,13 @@ use super::{
 use crate::ChangeSet;
 use alloy_primitives::{Address, U256};
 use parking_lot::{Mutex, RwLock};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// A state: what the tries were after a block.
 #[derive(Debug)]
@@ -35,6 +41,21 @@ pub(crate) struct Versions {
     /// What is being made of the current version, in the shards already.
     draft: Option<Arc<Shared>>,
     next: u64,
+    /// Somebody panicked while the shards were between two versions: nothing can be said of them any more.
+    is_torn: Arc<AtomicBool>,
+}
+
+/// Says so, if it is dropped by a panic.
+#[derive(Debug)]
+pub(crate) struct TornOnPanic(Arc<AtomicBool>);
+
+impl Drop for TornOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Relaxed: behind the lock of the versions, or of a draft that is asked for nothing else then.
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Versions {
@@ -48,10 +69,19 @@ impl Versions {
             current: id,
             draft: None,
             next: 1,
+            is_torn: Arc::default(),
         }
     }
 
+    /// To be held while the shards change.
+    pub(crate) fn torn_on_panic(&self) -> TornOnPanic {
+        TornOnPanic(Arc::clone(&self.is_torn))
+    }
+
     pub(crate) fn get(&self, id: VersionId) -> Result<&Arc<Version>, SsmtError> {
+        if self.is_torn.load(Ordering::Relaxed) {
+            return Err(SsmtError::Torn);
+        }
         self.kept.get(&id).ok_or(SsmtError::UnknownVersion {
             version: id,
             kept: self.kept.len(),
@@ -102,6 +132,7 @@ impl Versions {
             return Ok(());
         }
         self.end_draft(shards);
+        let _torn = self.torn_on_panic();
         let (mut from, mut to) = (self.current, target);
         let mut forth = Vec::new();
         // Children have higher numbers than their parents: the higher of the two is not their common ancestor.

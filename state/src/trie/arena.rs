@@ -30,6 +30,11 @@ impl Arena {
         Self { chunks: Vec::new(), regions, next: 0, free: Vec::new(), live_units: 0 }
     }
 
+    /// Takes memory from elsewhere from now on; what is there stays where it is.
+    pub(crate) fn move_to(&mut self, regions: Regions) {
+        self.regions = regions;
+    }
+
     /// A place of so many bytes, whose content is arbitrary.
     ///
     /// # Panics
@@ -117,6 +122,6 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        self.regions.put(self.chunks.drain(..));
+        self.chunks.drain(..).for_each(Chunk::give_back);
     }
 }

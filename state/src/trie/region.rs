@@ -9,11 +9,12 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// What the system is asked for at a time: a large page on x86-64 and AArch64.
 const REGION_BYTES: usize = 2 << 20;
 
-/// Memory that arenas share. A shard's nodes lie in many regions, and a region holds chunks of many shards: so a state
-/// of any size takes hardly more large pages than it fills, and walking it misses few translations.
+/// Memory that arenas share whose workers are on one NUMA node. A shard's nodes lie in many regions, and a region holds
+/// chunks of many shards: so a state of any size takes hardly more large pages than it fills, and walking it misses few
+/// translations.
 ///
-/// Chunks that come back are given out again; a region goes back to the system with its last chunk. Pages are first
-/// touched, and so placed on a NUMA node, by whoever writes the first node into a chunk.
+/// Chunks that come back are given out again. Pages are first touched, and so placed on a NUMA node, by whoever
+/// writes the first node into a region: a worker of that node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Regions {
     shared: Arc<Mutex<Free>>,
@@ -21,7 +22,7 @@ pub(crate) struct Regions {
 
 #[derive(Debug, Default)]
 struct Free {
-    chunks: Vec<Chunk>,
+    chunks: Vec<(usize, Arc<MmapRaw>)>,
     /// What is left of the last region.
     rest: Option<(Arc<MmapRaw>, Range<usize>)>,
 }
@@ -31,6 +32,8 @@ pub(crate) struct Chunk {
     /// First byte in the region.
     start: usize,
     region: Arc<MmapRaw>,
+    /// Where it came from.
+    home: Regions,
 }
 
 impl Regions {
@@ -41,8 +44,8 @@ impl Regions {
     /// If the system gives no memory, as any allocation does.
     pub(crate) fn take(&self) -> Chunk {
         let mut free = self.shared.lock();
-        if let Some(chunk) = free.chunks.pop() {
-            return chunk;
+        if let Some((start, region)) = free.chunks.pop() {
+            return Chunk { start, region, home: self.clone() };
         }
         let (region, mut rest) = free.rest.take().unwrap_or_else(new_region);
         let start = rest.start;
@@ -50,12 +53,7 @@ impl Regions {
         if rest.len() >= CHUNK_BYTES {
             free.rest = Some((Arc::clone(&region), rest));
         }
-        Chunk { start, region }
-    }
-
-    /// Takes chunks back.
-    pub(crate) fn put(&self, chunks: impl Iterator<Item = Chunk>) {
-        self.shared.lock().chunks.extend(chunks);
+        Chunk { start, region, home: self.clone() }
     }
 }
 
@@ -74,6 +72,12 @@ fn new_region() -> (Arc<MmapRaw>, Range<usize>) {
 
 #[expect(unsafe_code, reason = "see SAFETY")]
 impl Chunk {
+    /// Gives it back to where it came from.
+    pub(crate) fn give_back(self) {
+        let Self { start, region, home } = self;
+        home.shared.lock().chunks.push((start, region));
+    }
+
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: `Regions` gives each chunk of a region out once, within its bounds, so that nobody else has these
@@ -109,7 +113,7 @@ mod tests {
         for (number, chunk) in chunks.iter().enumerate() {
             assert!(chunk.bytes().iter().all(|byte| *byte == number as u8 + 1), "chunk {number}");
         }
-        regions.put(chunks.drain(..));
+        chunks.drain(..).for_each(Chunk::give_back);
         assert!(regions.take().bytes()[0] != 0, "memory that came back is given out first");
     }
 }

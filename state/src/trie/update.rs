@@ -70,6 +70,11 @@ impl Log {
         (nodes * size_of::<NodeRef>() + self.patches.capacity() * size_of::<Patch>()) as u64
     }
 
+    /// How much was done: nodes made, and children changed.
+    pub(crate) fn writes(&self) -> u64 {
+        (self.made.len() + self.patches.len()) as u64
+    }
+
     /// Nodes that were made or changed, and are there still.
     pub(crate) fn written(&self) -> Vec<NodeRef> {
         let replaced: HashSet<u32> = self.replaced.iter().map(|node| node.settled().bits()).collect();
