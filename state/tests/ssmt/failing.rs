@@ -1,4 +1,5 @@
-//! Seals that fail on a partial state: everything is as it was before them.
+//! Seals that fail: on a partial state everything is as it was before them, and if a worker panics nothing is answered
+//! any more.
 
 use crate::{
     drafts::{DRAFTED, tell, told},
@@ -9,12 +10,19 @@ use crate::{
 };
 use alloy_primitives::{Bytes, U256, map::B256Set};
 use citius_state::{
-    Account, ChangeSet, MemoryState, StateReader,
+    Account, ChangeSet, MemoryState, SharedWork, StateReader, Workers,
     ssmt::{Ssmt, SsmtConfig, SsmtError, SsmtMemory, VersionId},
 };
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
+use std::{
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// All that a version answers, and what the trie holds. Which nodes were made for a version is asked where that is known.
 #[derive(Debug, PartialEq)]
@@ -135,4 +143,52 @@ fn a_seal_that_fails_leaves_everything_as_it_was() {
     }
     assert!(cases < 50 || (failed > cases && sealed > cases), "{failed} failed, {sealed} did not");
     println!("{cases} partial states from seed {seed}: {failed} seals failed, {sealed} did not");
+}
+
+/// The caller alone, who panics when he has done so many pieces of work.
+#[derive(Debug)]
+struct Panicking {
+    runs_left: AtomicUsize,
+}
+
+impl Workers for Panicking {
+    fn count(&self) -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
+
+    fn run(&self, work: &Arc<SharedWork>) {
+        work(0);
+        assert!(self.runs_left.fetch_sub(1, Ordering::Relaxed) > 1, "a worker panics, as it is to");
+    }
+}
+
+#[test]
+fn a_trie_in_which_a_worker_panicked_answers_nothing() {
+    let mut random = ChaCha8Rng::seed_from_u64(SEED);
+    let world = World { accounts_a_change_max: 30, ..World::random(&mut random) };
+    let workers = Arc::new(Panicking { runs_left: AtomicUsize::new(3) });
+    let trie = Arc::new(Ssmt::new(SsmtConfig::default(), random_hasher(&mut random), workers));
+    let (first, address) = (trie.head(), world.addresses[0]);
+    let mut state = MemoryState::complete();
+    let mut version = first;
+    for _ in 0..2 {
+        let changes = Arc::new(world.changes(&mut random, &state));
+        version = trie.seal(version, &changes).unwrap().version;
+        state.apply(&changes);
+    }
+    assert_eq!(trie.root(version), Ok(state_root(&state)));
+    let changes = Arc::new(world.changes(&mut random, &state));
+    let panicked = catch_unwind(AssertUnwindSafe(|| trie.seal(version, &changes)));
+    assert!(panicked.is_err(), "a panic is passed on");
+    for version in [first, version] {
+        assert_eq!(trie.root(version), Err(SsmtError::Torn));
+        assert_eq!(trie.account(version, address), Err(SsmtError::Torn));
+        assert_eq!(trie.storage(version, address, U256::ZERO), Err(SsmtError::Torn));
+        assert_eq!(trie.seal(version, &Arc::default()), Err(SsmtError::Torn));
+        assert_eq!(trie.set_head(version), Err(SsmtError::Torn));
+        assert_eq!(trie.discard(version), Err(SsmtError::Torn));
+        assert_eq!(trie.draft(version, DRAFTED).err(), Some(SsmtError::Torn));
+        assert_eq!(trie.reader(version).err(), Some(SsmtError::Torn));
+        assert_eq!(trie.nodes_made(version), Err(SsmtError::Torn));
+    }
 }

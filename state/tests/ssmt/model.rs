@@ -187,6 +187,10 @@ impl Workers for Threads {
         NonZeroUsize::new(self.0).unwrap()
     }
 
+    fn memory_node(&self, worker: usize) -> u32 {
+        worker as u32 % 3
+    }
+
     fn run(&self, work: &Arc<SharedWork>) {
         std::thread::scope(|scope| {
             for worker in 1..self.0 {
