@@ -4,8 +4,8 @@ use crate::{case::Case, chain::Roots, machines::Machines, root::state_root, sele
 use alloy_primitives::{B256, U256};
 use citius_hashing::{CpuKind, Hasher};
 use citius_state::{
-    Account, AccountChange, CallerAlone, ChangeSet, MemoryState, SlotChange, StateReader, Workers,
-    ssmt::{Sealed, Ssmt, SsmtConfig, VersionId},
+    Account, AccountChange, CallerAlone, ChangeSet, Committed, MemoryState, SlotChange, StateReader, Workers,
+    ssmt::{Draft, Sealed, Ssmt, SsmtConfig, VersionId},
 };
 use rand::{
     Rng, SeedableRng,
@@ -19,11 +19,14 @@ const HISTORY: usize = 1 << 20;
 /// Storage tries are cut into shards from so many slots on: nearly all that are there at all, or hardly any.
 const LARGE_STORAGE_FROM: [u32; 2] = [2, 4096];
 
+/// No cache for readers, or one that holds all of a test's values.
+const FLAT_CACHE_BYTES: [u64; 2] = [0, 1 << 20];
+
 /// The versions of a tree of blocks in one sharded trie, side branches beside each other. How it is laid out, who works
 /// on it, and when the head moves is chosen by a seed.
 #[derive(Debug)]
 pub(crate) struct SsmtRoots {
-    trie: Ssmt,
+    trie: Arc<Ssmt>,
     blocks: HashMap<B256, VersionId>,
     /// In the order of their sealing.
     versions: Vec<VersionId>,
@@ -42,7 +45,15 @@ impl SsmtRoots {
         // Their order carries no meaning; it is to be the same one in every run.
         changes.sort();
         changes.accounts.shuffle(&mut self.dice);
-        let Sealed { version, root, .. } = self.trie.seal(parent, &Arc::new(changes)).map_err(in_words)?;
+        let changes = Arc::new(changes);
+        let sealed = if self.dice.random_ratio(1, 3) {
+            let draft = self.trie.draft(parent, 0).map_err(in_words)?;
+            tell(&draft, &changes);
+            draft.seal(&changes).map(|(sealed, _)| sealed)
+        } else {
+            self.trie.seal(parent, &changes)
+        };
+        let Sealed { version, root, .. } = sealed.map_err(in_words)?;
         self.blocks.insert(block, version);
         self.versions.push(version);
         // Most often to the new block, as a chain does; now and then back, or over to another branch.
@@ -118,10 +129,11 @@ pub(crate) fn check_case(
     check_values(&trie, before, &case.state).map_err(|reason| format!("before (sharded trie): {reason}"))
 }
 
-fn empty(dice: &mut ChaCha8Rng, machines: &Machines) -> Ssmt {
+fn empty(dice: &mut ChaCha8Rng, machines: &Machines) -> Arc<Ssmt> {
     let config = SsmtConfig {
         history: HISTORY,
         large_storage_from: LARGE_STORAGE_FROM[dice.random_range(0..2)],
+        flat_cache_bytes: FLAT_CACHE_BYTES[dice.random_range(0..2)],
         ..SsmtConfig::default()
     };
     let kinds: Vec<CpuKind> = CpuKind::available().collect();
@@ -129,7 +141,7 @@ fn empty(dice: &mut ChaCha8Rng, machines: &Machines) -> Ssmt {
     let hasher = Hasher::with_cpu(kind).expect("it is available");
     let workers: Arc<dyn Workers> =
         if dice.random() { Arc::clone(machines.pool()) as _ } else { Arc::new(CallerAlone) };
-    Ssmt::new(config, Arc::new(hasher), workers)
+    Arc::new(Ssmt::new(config, Arc::new(hasher), workers))
 }
 
 /// What makes a state out of nothing.
@@ -151,9 +163,29 @@ fn from_nothing(state: &MemoryState) -> ChangeSet {
     ChangeSet { accounts: accounts.collect(), codes: Vec::new() }
 }
 
+/// Tells a draft of all slots that a block changes, and lets it write them.
+fn tell(draft: &Draft, changes: &ChangeSet) {
+    let (sink, work) = (draft.sink(), draft.idle_work());
+    for AccountChange { address, after, storage_wiped, storage, .. } in &changes.accounts {
+        let (address, after) = (*address, *after);
+        if *storage_wiped {
+            sink.committed(0, &[Committed::Account { address, after, storage_wiped: true }]);
+        }
+        for SlotChange { slot, after, .. } in storage {
+            sink.committed(0, &[Committed::Slot { address, slot: *slot, after: *after }]);
+        }
+        while work.help(0) {}
+    }
+}
+
 /// Compares all accounts and slots that a state knows.
-fn check_values(trie: &Ssmt, version: VersionId, state: &MemoryState) -> Result<(), String> {
+fn check_values(trie: &Arc<Ssmt>, version: VersionId, state: &MemoryState) -> Result<(), String> {
+    let reader = trie.reader(version).map_err(in_words)?;
     for (address, expected) in state.accounts() {
+        let read = reader.account(address).map_err(in_words)?;
+        if read != expected {
+            return Err(format!("account {address} is read as {read:?}, expected {expected:?}"));
+        }
         let account = trie.account(version, address).map_err(in_words)?;
         let account: Option<Account> = account.map(|(account, _)| account);
         if account != expected {
@@ -164,6 +196,10 @@ fn check_values(trie: &Ssmt, version: VersionId, state: &MemoryState) -> Result<
             let value = trie.storage(version, address, slot).map_err(in_words)?;
             if value != expected {
                 return Err(format!("slot {slot:#x} of {address} is {value}, expected {expected}"));
+            }
+            let read = reader.storage(address, slot).map_err(in_words)?;
+            if read != expected {
+                return Err(format!("slot {slot:#x} of {address} is read as {read}, expected {expected}"));
             }
         }
     }

@@ -12,9 +12,11 @@ use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
 const SEED: u64 = 1;
+/// The number of the block that is drafted.
+pub(crate) const DRAFTED: u64 = 7;
 
 /// What an engine might tell of a block that ends with these changes: some of it in vain, some of it not at all.
-fn told(random: &mut ChaCha8Rng, world: &World, changes: &ChangeSet) -> Vec<Vec<Committed>> {
+pub(crate) fn told(random: &mut ChaCha8Rng, world: &World, changes: &ChangeSet) -> Vec<Vec<Committed>> {
     let mut calls = Vec::new();
     for _ in 0..random.random_range(0..4) {
         let noise = (0..random.random_range(1..30)).map(|_| Committed::Slot {
@@ -47,12 +49,12 @@ fn told(random: &mut ChaCha8Rng, world: &World, changes: &ChangeSet) -> Vec<Vec<
     calls
 }
 
-fn tell(random: &mut ChaCha8Rng, draft: &Draft, calls: &[Vec<Committed>], check: &dyn Fn()) {
+pub(crate) fn tell(random: &mut ChaCha8Rng, draft: &Draft, calls: &[Vec<Committed>], check: &dyn Fn()) {
     let (sink, work) = (draft.sink(), draft.idle_work());
     for call in calls {
-        sink.committed(7, call);
+        sink.committed(DRAFTED, call);
         sink.committed(
-            8,
+            DRAFTED + 1,
             &[Committed::Slot { address: Default::default(), slot: U256::ZERO, after: U256::ONE }],
         );
         while random.random_bool(0.6) && work.help(1) {
@@ -77,7 +79,7 @@ fn sequence(seed: u64) -> u64 {
     for _ in 0..random.random_range(1..10) {
         let (parent, state) = line[line.len() - 1].clone();
         let changes = Arc::new(world.changes(&mut random, &state));
-        let draft = trie.draft(parent, 7).unwrap();
+        let draft = trie.draft(parent, DRAFTED).unwrap();
         let calls = told(&mut random, &world, &changes);
         // Whoever reads the parent sees the parent.
         let check = || {
@@ -119,7 +121,7 @@ fn sequence(seed: u64) -> u64 {
             }
             // Another takes its place.
             3 => {
-                let other = trie.draft(parent, 7).unwrap();
+                let other = trie.draft(parent, DRAFTED).unwrap();
                 tell(&mut random, &other, &calls, &check);
                 let by_draft = draft.seal(&changes).unwrap();
                 drop(other);

@@ -1,6 +1,7 @@
 //! The sharded state trie against plain maps and `alloy-trie`.
 
 mod drafts;
+mod failing;
 mod ground;
 mod huge;
 mod model;

@@ -162,6 +162,15 @@ impl World {
     }
 }
 
+/// What makes a state out of nothing.
+pub(crate) fn from_nothing(state: &MemoryState) -> ChangeSet {
+    let accounts = state.accounts().filter_map(|(address, account)| {
+        let made = made_anew(state, address, account?);
+        Some(AccountChange { before: None, ..made })
+    });
+    ChangeSet { accounts: accounts.collect(), codes: Vec::new() }
+}
+
 /// Destroyed, and made again as it was.
 fn made_anew(state: &MemoryState, address: Address, account: Account) -> AccountChange {
     let slots = state.slots(address).filter(|(_, after)| !after.is_zero());
@@ -176,6 +185,10 @@ pub(crate) struct Threads(pub(crate) usize);
 impl Workers for Threads {
     fn count(&self) -> NonZeroUsize {
         NonZeroUsize::new(self.0).unwrap()
+    }
+
+    fn memory_node(&self, worker: usize) -> u32 {
+        worker as u32 % 3
     }
 
     fn run(&self, work: &Arc<SharedWork>) {

@@ -1,7 +1,7 @@
 //! All nodes of a state's tries, as `alloy-trie` builds them: what witnesses are cut out of.
 
 use crate::model::storage_root;
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256, map::B256Set};
 use alloy_trie::{HashBuilder, Nibbles, TrieAccount, proof::ProofRetainer};
 use citius_state::{Account, MemoryState, ssmt::TrieName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,13 @@ impl Nodes {
         }
         all.retain(|node| node.len() > 1);
         all
+    }
+
+    /// The hashes of those that no sharding can touch: below its cut.
+    pub(crate) fn deep(&self) -> B256Set {
+        let nodes = self.tries.values().flatten();
+        let deep = nodes.filter(|(path, node)| path.len() > 2 && node.len() >= 32);
+        deep.map(|(_, node)| keccak256(node)).collect()
     }
 
     /// All of them.

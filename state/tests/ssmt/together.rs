@@ -1,11 +1,15 @@
 //! Threads that read versions, and make others on top of them, while the head moves.
 
 use crate::{
+    drafts::{DRAFTED, tell, told},
     model::{Threads, World},
     random::{SEED, number, random_hasher, report_missing_kinds},
     versions::{Known, Versions},
 };
-use citius_state::ssmt::{Ssmt, SsmtConfig, SsmtError, VersionId};
+use citius_state::{
+    ChangeSet,
+    ssmt::{Sealed, Ssmt, SsmtConfig, SsmtError, VersionId},
+};
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use std::sync::{
@@ -18,7 +22,7 @@ const READERS: u64 = 3;
 const ROUNDS_MIN: u64 = 20;
 
 struct Shared {
-    trie: Ssmt,
+    trie: Arc<Ssmt>,
     world: World,
     /// A version is forgotten here before it is given up there.
     versions: RwLock<Versions>,
@@ -104,7 +108,12 @@ impl Shared {
             }
             let parent = self.pick(random);
             let changes = Arc::new(self.world.changes(random, &parent.state));
-            if let Some(sealed) = self.kept(parent.version, self.trie.seal(parent.version, &changes)) {
+            let sealed = if random.random() {
+                self.trie.seal(parent.version, &changes)
+            } else {
+                self.draft(random, parent.version, &changes)
+            };
+            if let Some(sealed) = self.kept(parent.version, sealed) {
                 let mut state = parent.state.clone();
                 state.apply(&changes);
                 let known = Known::new(sealed.version, Some(parent.version), state);
@@ -118,6 +127,21 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Seals by way of a draft, which whoever needs the shards meanwhile takes back.
+    fn draft(
+        &self,
+        random: &mut ChaCha8Rng,
+        parent: VersionId,
+        changes: &Arc<ChangeSet>,
+    ) -> Result<Sealed, SsmtError> {
+        let draft = self.trie.draft(parent, DRAFTED)?;
+        let calls = told(random, &self.world, changes);
+        tell(random, &draft, &calls, &|| {});
+        draft.seal(changes).map(|(sealed, _)| sealed)
+    }
+}
+
 fn together(seed: u64, blocks: u64) -> (u64, u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let history = random.random_range(0..5);
@@ -128,7 +152,7 @@ fn together(seed: u64, blocks: u64) -> (u64, u64) {
         ..SsmtConfig::default()
     };
     let threads = *[1, 2, 8].choose(&mut random).unwrap();
-    let trie = Ssmt::new(config, random_hasher(&mut random), Arc::new(Threads(threads)));
+    let trie = Arc::new(Ssmt::new(config, random_hasher(&mut random), Arc::new(Threads(threads))));
     let shared = &Shared {
         world: World::random(&mut random),
         versions: RwLock::new(Versions::new(&trie, history)),

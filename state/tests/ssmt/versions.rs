@@ -1,7 +1,12 @@
 //! The versions that a trie must hold: a tree of plain states.
 
-use crate::model::{World, state_root, storage_root};
-use alloy_primitives::{Address, B256, U256};
+use crate::{
+    model::{World, state_root, storage_root},
+    nodes::Nodes,
+};
+use alloy_primitives::{Address, B256, U256, keccak256, map::B256Set};
+use alloy_rlp::Decodable;
+use alloy_trie::nodes::TrieNode;
 use citius_state::{
     Account, MemoryState, StateReader,
     ssmt::{Ssmt, SsmtError, VersionId},
@@ -18,13 +23,41 @@ pub(crate) struct Known {
     pub(crate) state: MemoryState,
     pub(crate) root: B256,
     storage_roots: BTreeMap<Address, B256>,
+    /// What the trie said was made for it, when that had just been done.
+    made: Option<Vec<Vec<u8>>>,
 }
 
+/// Bytes of the least node that is hashed.
+const HASH: usize = 32;
+
 impl Known {
+    /// Takes note of the nodes that a trie made for it, which must be those that its state has and its parent's has not,
+    /// and no more than were hashed.
+    pub(crate) fn with_nodes(mut self, trie: &Ssmt, before: &Nodes, nodes_hashed: u64, what: &str) -> Self {
+        let made = trie.nodes_made(self.version).unwrap();
+        let hashed: B256Set = made.iter().filter(|node| node.len() >= HASH).map(keccak256).collect();
+        let (before, after) = (before.deep(), Nodes::of(&self.state));
+        let is_new = |node: &&B256| !before.contains(*node);
+        let missing: Vec<B256> =
+            after.deep().iter().filter(is_new).filter(|node| !hashed.contains(*node)).copied().collect();
+        assert!(missing.is_empty(), "{what}: {missing:?} were not made");
+        assert_eq!(made.iter().filter(|node| node.len() >= HASH).count() as u64, nodes_hashed, "{what}");
+        // A shard's root may be part of a longer path; all else that was made is there.
+        let all: B256Set = after.all().map(keccak256).collect();
+        let is_branch = |node: &Vec<u8>| {
+            node.len() >= HASH && matches!(TrieNode::decode(&mut &node[..]), Ok(TrieNode::Branch(_)))
+        };
+        for node in made.iter().filter(|node| is_branch(node)) {
+            assert!(all.contains(&keccak256(node)), "{what}: a branch that is in no trie: {node:02x?}");
+        }
+        self.made = Some(made);
+        self
+    }
+
     pub(crate) fn new(version: VersionId, parent: Option<VersionId>, state: MemoryState) -> Self {
         let existing = state.accounts().filter(|(_, account)| account.is_some());
         let storage_roots = existing.map(|(address, _)| (address, storage_root(&state, address))).collect();
-        Self { version, parent, root: state_root(&state), state, storage_roots }
+        Self { version, parent, root: state_root(&state), state, storage_roots, made: None }
     }
 
     pub(crate) fn account(&self, address: Address) -> Option<(Account, B256)> {
@@ -130,6 +163,11 @@ impl Versions {
         let mut known = self.known.clone();
         known.shuffle(random);
         for known in known {
+            // Of the oldest it is not known any more what was made for it.
+            if let Some(made) = known.made.as_ref().filter(|_| known.version != self.known[0].version) {
+                let found = trie.nodes_made(known.version).unwrap();
+                assert!(found == *made, "{what}: nodes of version {}", known.version);
+            }
             known.check(trie, world, random, what);
         }
     }
