@@ -5,10 +5,12 @@
 //! | `blocks` | whole blocks: the engine's strategies and plain revm over a `CacheDB` ([`blocks`]) |
 //! | `bounds` | nothing, but computes how far perfect scheduling could spread `mainnet-like` blocks ([`bounds`]) |
 //! | `parts` | the scheduler with a machine that does next to nothing: reads, commits, aborts, wake-ups; the recovery of senders ([`parts`]) |
+//! | `root` | the state root of blocks over large states, against bare hashing and an incremental root on `alloy-trie`; bulk builds; how cost grows ([`root`]) |
 //!
 //! ```text
 //! cargo bench -p citius-benches                         everything
 //! cargo bench -p citius-benches --bench blocks -- amm   what has `amm` in its name
+//! cargo bench -p citius-benches --bench root -- block   of `block`, `bulk` and `growth` the first; `--json FILE`, `--svg FILE`
 //! CITIUS_CORPUS=DIR cargo bench -p citius-benches       some recorded blocks in DIR/mainnet too
 //! cargo test -p citius-benches --benches                each once, at its smoke size
 //! ```
@@ -23,6 +25,7 @@
 pub mod blocks;
 pub mod bounds;
 pub mod parts;
+pub mod root;
 
 use std::{env, num::NonZeroUsize, process::Command, thread};
 
