@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 use citius_hashing::Hasher;
 use citius_state::{
     ChangeSet, Workers,
-    ssmt::{Ssmt, SsmtConfig, VersionId},
+    ssmt::{Ssmt, SsmtConfig, SsmtError, VersionId},
 };
 use serde::Serialize;
 use std::{
@@ -13,10 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Blocks that are written before any is timed.
-const WARM_UP: u64 = 3;
-/// Versions before the head: few, so that what they replaced is given back while blocks are timed.
+/// Versions before the head: few, so that what they replaced is given back soon.
 const HISTORY: usize = 8;
+/// Blocks that are written before any is timed: by then what is given back suffices for what is made, and no memory is
+/// taken from the system any more.
+const WARM_UP: u64 = HISTORY as u64 + 4;
 
 /// Who takes part besides [`Ssmt`] on two threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,10 @@ pub struct BlockFigures {
     pub seal_1: Option<Times>,
     /// [`Ssmt::seal`] on two threads.
     pub seal_2: Times,
+    /// The same blocks once more on one thread, their first versions discarded: with all nodes in the caches.
+    pub seal_1_again: Option<Times>,
+    /// The same on two threads.
+    pub seal_2_again: Times,
     /// [`Ssmt::set_head`] behind it, which drops an old version.
     pub set_head: Times,
     /// The hashing alone on one thread.
@@ -143,17 +148,19 @@ impl<'a> Contest<'a> {
             match (turn + self.next_block) % 4 {
                 0 => {
                     if let Some(one) = &self.one {
-                        let (root, took, ..) = seal(one, changes)?;
-                        roots.push(("one thread", root));
-                        samples.seal_1.push(took);
+                        let seal = Seal::twice(one, changes)?;
+                        roots.extend(seal.roots.map(|root| ("one thread", root)));
+                        samples.seal_1.push(seal.first);
+                        samples.seal_1_again.push(seal.again);
                     }
                 }
                 1 => {
-                    let (root, took, settled, made) = seal(&self.two, changes)?;
-                    roots.push(("two threads", root));
-                    samples.seal_2.push(took);
-                    samples.set_head.push(settled);
-                    version = Some(made);
+                    let seal = Seal::twice(&self.two, changes)?;
+                    roots.extend(seal.roots.map(|root| ("two threads", root)));
+                    samples.seal_2.push(seal.first);
+                    samples.seal_2_again.push(seal.again);
+                    samples.set_head.push(seal.set_head);
+                    version = Some(seal.version);
                 }
                 2 => {
                     let start = Instant::now();
@@ -198,13 +205,31 @@ impl<'a> Contest<'a> {
 /// Runs of the bare hashing a block, of which the shortest counts: seals are held against hashing at its best.
 const BARE_REPEATS: usize = 3;
 
-fn seal(trie: &Ssmt, changes: &Arc<ChangeSet>) -> Result<(B256, Duration, Duration, VersionId), WrongAnswer> {
-    let failed = |error: citius_state::ssmt::SsmtError| wrong(error.to_string());
-    let start = Instant::now();
-    let sealed = trie.seal(trie.head(), changes).map_err(failed)?;
-    let took = start.elapsed();
-    trie.set_head(sealed.version).map_err(failed)?;
-    Ok((sealed.root, took, start.elapsed() - took, sealed.version))
+/// A block that was sealed, discarded, sealed again, and made the head.
+struct Seal {
+    roots: [B256; 2],
+    version: VersionId,
+    first: Duration,
+    again: Duration,
+    set_head: Duration,
+}
+
+impl Seal {
+    fn twice(trie: &Ssmt, changes: &Arc<ChangeSet>) -> Result<Self, WrongAnswer> {
+        let failed = |error: SsmtError| wrong(error.to_string());
+        let timed = || {
+            let start = Instant::now();
+            let sealed = trie.seal(trie.head(), changes).map_err(failed)?;
+            Ok((sealed, start.elapsed()))
+        };
+        let (discarded, first) = timed()?;
+        trie.discard(discarded.version).map_err(failed)?;
+        let (sealed, again) = timed()?;
+        let start = Instant::now();
+        trie.set_head(sealed.version).map_err(failed)?;
+        let set_head = start.elapsed();
+        Ok(Self { roots: [discarded.root, sealed.root], version: sealed.version, first, again, set_head })
+    }
 }
 
 fn same(roots: &[(&str, B256)]) -> Result<(), WrongAnswer> {
@@ -225,6 +250,8 @@ struct Samples {
     nodes: Vec<(usize, usize)>,
     seal_1: Vec<Duration>,
     seal_2: Vec<Duration>,
+    seal_1_again: Vec<Duration>,
+    seal_2_again: Vec<Duration>,
     set_head: Vec<Duration>,
     bare_1: Vec<Duration>,
     bare_2: Vec<Duration>,
@@ -247,6 +274,8 @@ impl Samples {
             blocks: self.seal_2.len(),
             seal_1: Times::of(&self.seal_1),
             seal_2,
+            seal_1_again: Times::of(&self.seal_1_again),
+            seal_2_again: Times::of(&self.seal_2_again)?,
             set_head: Times::of(&self.set_head)?,
             bare_1: Times::of(&self.bare_1)?,
             bare_2,
@@ -270,6 +299,8 @@ impl fmt::Display for BlockFigures {
         let lines = [
             ("seal, 1 thread", self.seal_1),
             ("seal, 2 threads", Some(self.seal_2)),
+            ("seal again, 1 thread", self.seal_1_again),
+            ("seal again, 2 threads", Some(self.seal_2_again)),
             ("making it the head", Some(self.set_head)),
             ("bare hashing, 1 thread", Some(self.bare_1)),
             ("bare hashing, 2 threads", Some(self.bare_2)),
