@@ -155,7 +155,7 @@ fn alloy_root(changes: &ChangeSet) -> B256 {
             storage_root = builder.root();
         }
         let (nonce, balance, code_hash) = (account.nonce, account.balance, account.code_hash);
-        let leaf = TrieAccount { nonce, balance, storage_root, code_hash, ..TrieAccount::default() };
+        let leaf = TrieAccount { nonce, balance, storage_root, code_hash };
         accounts.push((keccak256(change.address), leaf));
     }
     accounts.sort_unstable_by_key(|(key, _)| *key);

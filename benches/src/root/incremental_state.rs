@@ -27,8 +27,7 @@ pub struct AccountLeaf {
 impl LeafValue for AccountLeaf {
     fn encode(&self, out: &mut Vec<u8>) {
         let Account { balance, nonce, code_hash } = self.account;
-        TrieAccount { nonce, balance, storage_root: self.storage_root, code_hash, ..TrieAccount::default() }
-            .encode(out);
+        TrieAccount { nonce, balance, storage_root: self.storage_root, code_hash }.encode(out);
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{THREADS, threads_at_hand};
+use crate::THREADS;
 use citius_engine::{PoolError, WorkerPool};
 use citius_topology::{MachineSource, ProfileSource, resolve};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -10,8 +10,6 @@ use std::{fs, sync::Arc};
 pub struct MachineFigures {
     /// The processor, as the system calls it.
     pub processor: String,
-    /// Threads at hand.
-    pub threads: usize,
     /// The way of hashing.
     pub hashing: String,
     /// Runnable threads over the last minute, those of others included.
@@ -32,7 +30,7 @@ impl MachineFigures {
             format!("{}, family {} model {}", part("model name"), part("cpu family"), part("model\t"));
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load_average = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN);
-        Self { processor, threads: threads_at_hand().get(), hashing: hashing.to_owned(), load_average }
+        Self { processor, hashing: hashing.to_owned(), load_average }
     }
 }
 

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`World`] | a generated state and its blocks |
 //! | [`Contest`] | the same blocks by [`Ssmt`](citius_state::ssmt::Ssmt) on one and two threads, by an incremental root on `alloy-trie`, and the bare hashing of the same nodes, interleaved |
-//! | [`bulk`] | a whole state out of nothing: leaves a second, bytes a leaf |
-//! | [`growth`] | from few leaves to many, from few writes to many; [`plot`] draws it |
+//! | [`bulk()`] | a whole state out of nothing: leaves a second, bytes a leaf |
+//! | [`growth()`] | from few leaves to many, from few writes to many; [`plot()`] draws it |
 
 mod bulk;
 mod contest;

@@ -139,8 +139,11 @@ impl World {
     }
 
     fn account(number: u64) -> Account {
-        let code_hash =
-            if number % 10 == 0 { keccak256(number.to_be_bytes()) } else { Account::EMPTY.code_hash };
+        let code_hash = if number.is_multiple_of(10) {
+            keccak256(number.to_be_bytes())
+        } else {
+            Account::EMPTY.code_hash
+        };
         Account { balance: U256::from(mix(number ^ 7)), nonce: mix(number ^ 9) % 500, code_hash }
     }
 
