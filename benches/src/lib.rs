@@ -6,10 +6,12 @@
 //! | `bounds` | nothing, but computes how far perfect scheduling could spread `mainnet-like` blocks ([`bounds`]) |
 //! | `keccak` | batches of messages, hashed by every way of this processor and by `sha3` ([`keccak`]) |
 //! | `parts` | the scheduler with a machine that does next to nothing: reads, commits, aborts, wake-ups; the recovery of senders ([`parts`]) |
+//! | `root` | the state root of blocks over large states, against bare hashing and an incremental root on `alloy-trie`; bulk builds; how cost grows ([`root`]) |
 //!
 //! ```text
 //! cargo bench -p citius-benches                         everything
 //! cargo bench -p citius-benches --bench blocks -- amm   what has `amm` in its name
+//! cargo bench -p citius-benches --bench root -- block   of `block`, `bulk` and `growth` the first; `--json FILE`, `--svg FILE`
 //! CITIUS_CORPUS=DIR cargo bench -p citius-benches       some recorded blocks in DIR/mainnet too
 //! cargo test -p citius-benches --benches                each once, at its smoke size
 //! ```
@@ -25,6 +27,7 @@ pub mod blocks;
 pub mod bounds;
 pub mod keccak;
 pub mod parts;
+pub mod root;
 
 use std::{env, num::NonZeroUsize, process::Command, thread};
 

@@ -6,6 +6,7 @@ use citius_benches::{
     bounds::{BoundsBench, BoundsSummary},
     keccak::KeccakBench,
     parts::{Meeting, MeetingBench, Scheduling, SchedulingBench, SendersBench, Shape, WakeUpBench},
+    root::{self, Contest, Contestants, Threads, World, Writes},
 };
 use std::{
     io::{Write, stderr},
@@ -129,4 +130,39 @@ fn digests_are_right_by_every_way_to_hash() {
 #[test]
 fn senders_are_those_who_signed() {
     SendersBench::new(Size::Smoke).verify().unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+#[test]
+fn everyone_finds_the_roots_of_tries_built_anew() {
+    let threads = Threads::unpinned().unwrap();
+    let world = World::new(root::Shape::of_leaves(20_000));
+    let mut contest =
+        Contest::new(&world, Contestants::All, &threads, true).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let figures = contest.run(Writes::MAINNET_BLOCK, 4).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(figures.blocks, 4);
+    assert!(figures.seal_1.is_some() && figures.incremental_2.is_some());
+    assert!(figures.nodes > Writes::MAINNET_BLOCK.total(), "{figures}");
+    assert!(figures.permutations > figures.nodes, "{figures}");
+}
+
+#[test]
+fn a_state_built_in_bulk_has_the_root_of_a_trie_built_anew() {
+    let threads = Threads::unpinned().unwrap();
+    let figures =
+        root::bulk(root::Shape::of_leaves(20_000), &threads, 1).unwrap_or_else(|wrong| panic!("{wrong}"));
+    // A node for each leaf, and those above them.
+    assert!(figures.nodes > 20_000, "{figures}");
+    assert!(figures.memory.nodes > 64.0, "{figures}");
+}
+
+#[test]
+fn growth_is_drawn_for_every_state() {
+    let threads = Threads::unpinned().unwrap();
+    let points = root::growth(&[1_000, 5_000], &[100, 2_000], &threads, true);
+    let points = points.unwrap_or_else(|wrong| panic!("{wrong}"));
+    // More writes than leaves are not asked of the small one.
+    assert_eq!(points.len(), 3);
+    let svg = root::plot(&points, "a < b");
+    assert_eq!(svg.matches("<polyline").count(), 2 * 3);
+    assert!(svg.contains("a &lt; b") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
 }

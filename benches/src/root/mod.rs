@@ -1,7 +1,30 @@
-//! The state root of a mainnet-sized block over a large state, its bulk build, and how cost grows.
+//! The state root: of a block over a large state, in bulk, and how its cost grows.
+//!
+//! | | |
+//! |---|---|
+//! | [`World`] | a generated state and its blocks |
+//! | [`Contest`] | the same blocks by [`Ssmt`](citius_state::ssmt::Ssmt) on one and two threads, by an incremental root on `alloy-trie`, and the bare hashing of the same nodes, interleaved |
+//! | [`bulk()`] | a whole state out of nothing: leaves a second, bytes a leaf |
+//! | [`growth()`] | from few leaves to many, from few writes to many; [`plot()`] draws it |
 
-mod measure;
+mod bulk;
+mod contest;
+mod growth;
+mod hashing;
+mod incremental;
+mod incremental_state;
+mod machine;
+mod plot;
+mod times;
 mod world;
 
-pub use measure::{Growth, Report, Share, bulk, growth, report};
-pub use world::{Shape, World};
+pub use bulk::{BulkFigures, MemoryFigures, bulk};
+pub use contest::{BlockFigures, Contest, Contestants};
+pub use growth::growth;
+pub use hashing::BareHashing;
+pub use incremental::{IncrementalTrie, LeafValue};
+pub use incremental_state::{AccountLeaf, IncrementalState};
+pub use machine::{MachineFigures, Threads};
+pub use plot::plot;
+pub use times::Times;
+pub use world::{Shape, World, Writes};

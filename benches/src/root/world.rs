@@ -1,35 +1,78 @@
 use alloy_primitives::{Address, U256, keccak256};
 use citius_state::{Account, AccountChange, ChangeSet, SlotChange};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
 
-/// How large a state is, and what a block writes to it.
-#[derive(Debug, Clone, Copy)]
+/// How large a state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Shape {
     /// Accounts.
     pub accounts: usize,
     /// Storage slots, of all accounts together.
     pub slots: usize,
-    /// Accounts that a block writes.
-    pub account_writes: usize,
-    /// Slots that a block writes.
-    pub slot_writes: usize,
 }
 
 impl Shape {
-    /// A million accounts with four million slots, and a block of 1,300 writes.
-    pub const MAINNET_BLOCK: Self =
-        Self { accounts: 1_000_000, slots: 4_000_000, account_writes: 450, slot_writes: 850 };
+    /// A million accounts with four million slots.
+    pub const FIVE_MILLION: Self = Self { accounts: 1_000_000, slots: 4_000_000 };
+
+    /// One account to four slots.
+    #[must_use]
+    pub const fn of_leaves(leaves: usize) -> Self {
+        Self { accounts: leaves / 5, slots: leaves - leaves / 5 }
+    }
+
+    /// Leaves of all tries together.
+    #[must_use]
+    pub const fn leaves(&self) -> usize {
+        self.accounts + self.slots
+    }
+}
+
+/// What a block writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Writes {
+    /// Accounts, besides those whose slots it writes.
+    pub accounts: usize,
+    /// Slots.
+    pub slots: usize,
+}
+
+impl Writes {
+    /// What the median block of the main network writes: 1,300.
+    pub const MAINNET_BLOCK: Self = Self { accounts: 450, slots: 850 };
+
+    /// So many writes, shared out as in [`Writes::MAINNET_BLOCK`].
+    #[must_use]
+    pub const fn of(writes: usize) -> Self {
+        let accounts = writes * Self::MAINNET_BLOCK.accounts / Self::MAINNET_BLOCK.total();
+        Self { accounts, slots: writes - accounts }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.accounts + self.slots
+    }
 }
 
 /// A generated state: who has how many slots is a function of numbers alone.
 ///
 /// Storage is spread as on the main network: a quarter of all slots belong to eight accounts, another quarter to a few
-/// hundred, the rest to one account in ten, about twenty each.
+/// hundred, the rest to one account in ten, about twenty each. Half of the values are small, half as long as a word.
 #[derive(Debug)]
 pub struct World {
     shape: Shape,
     /// Accounts with storage: number, first slot, slots.
     storages: Vec<(u32, u32)>,
 }
+
+/// Accounts that a quarter of all slots belongs to.
+const HUGE: usize = 8;
+/// Slots that each account of the second quarter has, if there are enough.
+const MIDDLE_SLOTS: usize = 2_500;
+/// One account in so many of the others has storage.
+const SMALL_ONE_IN: usize = 10;
 
 /// A step of splitmix64: a number out of a number.
 fn mix(seed: u64) -> u64 {
@@ -40,7 +83,7 @@ fn mix(seed: u64) -> u64 {
 }
 
 impl World {
-    /// A state of this shape.
+    /// A state of this shape; without accounts there are no slots.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let mut storages = Vec::new();
@@ -52,23 +95,30 @@ impl World {
                 storages.push((account as u32, slots as u32));
             }
         };
-        let huge = 8.min(shape.accounts);
+        let huge = HUGE.min(shape.accounts);
         for account in 0..huge {
             give(account, shape.slots / 4 / huge, &mut left);
         }
-        let middle = (shape.slots / 4 / 2_500).clamp(1, 4_000).min(shape.accounts - huge);
+        let middle = (shape.slots / 4 / MIDDLE_SLOTS).clamp(1, 4_000).min(shape.accounts - huge);
         for account in huge..huge + middle {
             give(account, shape.slots / 4 / middle, &mut left);
         }
-        let small = ((shape.accounts - huge - middle) / 10).max(1);
-        let each = left / small;
-        for account in 0..small {
-            give(huge + middle + account * 10, each.max(1), &mut left);
+        let others = shape.accounts - huge - middle;
+        let small = others.div_ceil(SMALL_ONE_IN);
+        for number in 0..small {
+            give(huge + middle + number * SMALL_ONE_IN, (left / (small - number)).max(1), &mut left);
         }
+        // What division left over.
         if let Some(last) = storages.last_mut() {
             last.1 += left as u32;
         }
         Self { shape, storages }
+    }
+
+    /// Its shape.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The address of account `number`.
@@ -89,8 +139,11 @@ impl World {
     }
 
     fn account(number: u64) -> Account {
-        let code_hash =
-            if number % 10 == 0 { keccak256(number.to_be_bytes()) } else { Account::EMPTY.code_hash };
+        let code_hash = if number.is_multiple_of(10) {
+            keccak256(number.to_be_bytes())
+        } else {
+            Account::EMPTY.code_hash
+        };
         Account { balance: U256::from(mix(number ^ 7)), nonce: mix(number ^ 9) % 500, code_hash }
     }
 
@@ -128,18 +181,10 @@ impl World {
         ChangeSet { accounts, codes: Vec::new() }
     }
 
-    /// What block `block` writes: of ten slots one is new and one is removed, the others change. Which storage a slot
-    /// is of goes by the storages' sizes, half and half with one in as many storages.
+    /// What block `block` writes: of ten slots one is new and one is removed, the others change. Every other slot is of
+    /// a storage drawn by its size, the rest are of any storage.
     #[must_use]
-    pub fn block(&self, block: u64) -> ChangeSet {
-        let mut accounts: std::collections::BTreeMap<u32, AccountChange> = std::collections::BTreeMap::new();
-        let entry = |number: u32| AccountChange {
-            address: Self::address(u64::from(number)),
-            before: Some(Self::account(u64::from(number))),
-            after: Some(Self::account(u64::from(number))),
-            storage_wiped: false,
-            storage: Vec::new(),
-        };
+    pub fn block(&self, block: u64, writes: Writes) -> ChangeSet {
         let sums: Vec<u64> = self
             .storages
             .iter()
@@ -148,8 +193,10 @@ impl World {
                 Some(*sum)
             })
             .collect();
-        let total = sums.last().copied().unwrap_or(1);
-        for write in 0..self.shape.slot_writes as u64 {
+        let mut accounts: BTreeMap<u32, AccountChange> = BTreeMap::new();
+        let mut written = HashSet::new();
+        for write in 0..writes.slots as u64 {
+            let Some(total) = sums.last() else { break };
             let dice = mix(block << 32 ^ write);
             let place = if write % 2 == 0 {
                 sums.partition_point(|sum| *sum <= dice % total)
@@ -162,24 +209,30 @@ impl World {
                 1 => (mix(dice) % u64::from(count), U256::ZERO),
                 _ => (mix(dice) % u64::from(count), Self::value(dice)),
             };
-            let change = accounts.entry(account).or_insert_with(|| entry(account));
-            let slot = Self::slot(u64::from(account), number);
-            if change.storage.iter().all(|known| known.slot != slot) {
-                change.storage.push(SlotChange { slot, before: U256::ZERO, after });
+            if written.insert((account, number)) {
+                let slot = Self::slot(u64::from(account), number);
+                let change = SlotChange { slot, before: U256::ZERO, after };
+                accounts.entry(account).or_insert_with(|| unchanged(account)).storage.push(change);
             }
         }
-        let mut write = 0;
-        let mut written = 0;
-        while written < self.shape.account_writes {
+        for write in 0..writes.accounts as u64 {
             let number = (mix(block << 32 ^ 0xacc0_0000 ^ write) % self.shape.accounts as u64) as u32;
-            write += 1;
-            written += 1;
-            let change = accounts.entry(number).or_insert_with(|| entry(number));
-            if let Some(after) = &mut change.after {
+            if let Some(after) = &mut accounts.entry(number).or_insert_with(|| unchanged(number)).after {
                 after.nonce += 1 + block;
                 after.balance += U256::from(block + 1);
             }
         }
         ChangeSet { accounts: accounts.into_values().collect(), codes: Vec::new() }
+    }
+}
+
+fn unchanged(number: u32) -> AccountChange {
+    let account = World::account(u64::from(number));
+    AccountChange {
+        address: World::address(u64::from(number)),
+        before: Some(account),
+        after: Some(account),
+        storage_wiped: false,
+        storage: Vec::new(),
     }
 }
