@@ -2,6 +2,13 @@
 
 mod common;
 
+use alloy_primitives::{B256, keccak256};
+use citius_hashing::{
+    Calibration, Calibrations, Cost, Hasher,
+    device::{DeviceHost, DeviceSpec},
+};
+use citius_node::hashing::{DeviceChoice, DeviceSettings, device_hasher};
+use citius_topology::{MachineSource, Plan, ProfileSource, resolve};
 use common::{Fixture, citius, read};
 use serde_json::{Value, json};
 use std::{
@@ -9,6 +16,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Output,
+    thread,
+    time::Duration,
 };
 
 /// A quick `hash-bench`.
@@ -30,9 +39,19 @@ fn script(folder: &Path, text: &str) -> String {
 
 /// The host, if it was built too: it lies beside the binary.
 fn real_host() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_BIN_EXE_citius")).with_file_name("citius-device-host");
+    built("citius-device-host")
+}
+
+/// A host that hashes as it should, on a device that passes for a GPU, until `fault` happens to its batch `at`.
+fn faulty_host(folder: &Path, fault: &str, at: u32) -> Option<String> {
+    let host = built("citius-device-host-faulty")?;
+    Some(script(folder, &format!("exec '{}' \"$@\" --fault {fault} --at {at}", host.display())))
+}
+
+fn built(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_BIN_EXE_citius")).with_file_name(name);
     if !path.exists() {
-        eprintln!("skipped: no citius-device-host beside citius (cargo build -p citius-device-host)");
+        eprintln!("skipped: no {name} beside citius (cargo build -p citius-device-host)");
     }
     path.exists().then_some(path)
 }
@@ -55,7 +74,7 @@ fn bench(arguments: &[&str]) -> (Value, String) {
     (read(&json_file), stderr)
 }
 
-/// The names of what was calibrated, by the first word behind the interface.
+/// Whether any device was measured to the end.
 fn has_devices(report: &Value) -> bool {
     !report["crossovers"].as_array().unwrap().is_empty()
 }
@@ -244,4 +263,61 @@ fn a_device_whose_host_crashes_later_is_left_out() {
         return;
     }
     assert!(stderr.contains("does not start") && !has_devices(&report), "{stderr}");
+}
+
+#[test]
+fn a_device_that_crashes_while_it_is_measured_is_left_out_and_one_that_lies_fails_the_bench() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(host) = faulty_host(folder.path(), "crash", 4) else { return };
+    let (report, stderr) = bench(&["--device-host", &host]);
+    assert!(stderr.contains("skipped from here on: processor-ndrange is not available"), "{stderr}");
+    assert!(!has_devices(&report));
+    let host = faulty_host(folder.path(), "flip-every-digest", 4).unwrap();
+    let output = citius(&[&BENCH[..], &["--device-host", &host]].concat());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("processor-ndrange gave a wrong digest"), "{stderr}");
+}
+
+/// A plan of this machine with a GPU.
+fn plan_with_a_gpu() -> Plan {
+    let report = resolve(MachineSource::ThisMachine, ProfileSource::from_argument(Some("ci")));
+    Plan { gpus_count: 1, ..report.unwrap().plan }
+}
+
+#[test]
+fn unasked_a_device_that_was_measured_to_pay_hashes_once_it_is_found_and_a_liar_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let messages: Vec<Vec<u8>> = (0..200_u32).map(|n| n.to_le_bytes().repeat(20)).collect();
+    let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    let expected: Vec<B256> = messages.iter().map(keccak256).collect();
+    for (fault, at) in [("none", 2), ("flip-every-digest", 2)] {
+        let Some(host) = faulty_host(folder.path(), fault, at) else { return };
+        let kept = folder.path().join("calibrations.json");
+        let device = DeviceHost::new(&host).list(Duration::from_secs(300)).unwrap().remove(0);
+        let spec = DeviceSpec { kernel: device.kernels[0], device, program: None };
+        let cost = Cost { fixed_ns: 0.0, per_message_ns: 1e-6, per_byte_ns: 0.0 };
+        let mut calibrations = Calibrations::default();
+        calibrations.insert(Calibration { identity: spec.identity(), costs: [cost; 4] });
+        calibrations.save(&kept).unwrap();
+
+        let plan = plan_with_a_gpu();
+        let settings = DeviceSettings {
+            choice: &DeviceChoice::Auto,
+            host: Some(Path::new(&host)),
+            calibrations: Some(&kept),
+            plan: &plan,
+        };
+        let hasher: Hasher = device_hasher(settings).unwrap();
+        let device = || hasher.counters().unwrap().devices.remove(0);
+        // Until it is found the processor hashes; that takes a moment, or a long one on a busy machine.
+        while device().batches + device().wrong == 0 {
+            let mut digests = vec![B256::ZERO; messages.len()];
+            hasher.hash_each(&messages, &mut digests);
+            assert_eq!(digests, expected);
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(device().name, "processor-ndrange");
+        assert_eq!((device().wrong > 0, device().batches > 0), (fault != "none", fault == "none"));
+    }
 }

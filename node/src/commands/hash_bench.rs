@@ -7,15 +7,14 @@ use super::{
 };
 use crate::{
     hashing::{
-        BackendFailed, DeviceChoice, HashLoad, HashResult, WrongDigest, contest, find_devices, start_device,
-        wait_for_device,
+        BackendFailed, DeviceChoice, HashLoad, HashResult, MEASURING_DEADLINE, WrongDigest, contest,
+        find_devices, start_device, wait_for_device,
     },
     report::{self, Crossover},
 };
 use anyhow::{Context, Result};
 use citius_hashing::{
-    Backend, Calibration, Calibrations, CpuBackend, CpuKind, DispatchConfig, Hasher, SizeClass,
-    device::Observer, processor,
+    Backend, Calibration, Calibrations, CpuBackend, CpuKind, DispatchConfig, Hasher, SizeClass, processor,
 };
 use citius_kernels::{RATE, block_count};
 use citius_topology::{MachineSource, ProfileSource, resolve};
@@ -178,9 +177,9 @@ impl Contestants {
         };
         for spec in specs {
             let name = spec.backend_name();
-            match start_device(&host, spec, Observer::stderr()) {
+            match start_device(&host, spec, MEASURING_DEADLINE) {
                 Ok(device) if wait_for_device(&device) => self.backends.push(Arc::new(device)),
-                // The observer was told why.
+                // Why is told by then.
                 Ok(_) => eprintln!("skipped: {name} does not start"),
                 Err(error) => eprintln!("skipped: {name} cannot be started: {error}"),
             }
@@ -229,8 +228,8 @@ impl Contestants {
     }
 
     fn leave_out(&mut self, failed: BackendFailed) {
-        let device = self.backends.remove(failed.place);
-        eprintln!("skipped from here on: {}: {failed}", device.name());
+        self.backends.remove(failed.place);
+        eprintln!("skipped from here on: {failed}");
     }
 
     /// From where each device pays, by length: against the way of the processor that batches are hashed by. The size

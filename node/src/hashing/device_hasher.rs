@@ -3,15 +3,15 @@
 use super::{
     DeviceChoice,
     devices::{
-        LIST_DEADLINE, device_host, find_devices, specs, start_device, tell_absent, tell_unlisted,
-        wait_for_device,
+        LIST_DEADLINE, MEASURING_DEADLINE, device_host, find_devices, specs, start_device, tell_absent,
+        tell_unlisted, wait_for_device,
     },
     expected::ExpectedDevice,
 };
 use citius_hashing::{
     Backend, BackendError, BatchShape, Calibration, Calibrations, CalibrationsError, CpuBackend,
     DispatchConfig, Hasher, HasherError, OnEvent,
-    device::{DeviceClass, DeviceEvent, DeviceHost, DeviceSpec, Observer},
+    device::{BatchDeadline, DeviceBackend, DeviceClass, DeviceHost, DeviceOptions, DeviceSpec},
 };
 use citius_topology::Plan;
 use std::{path::Path, sync::Arc, thread};
@@ -164,9 +164,8 @@ fn look_for(host: &DeviceHost, expected: &[Arc<ExpectedDevice>], plan: &Plan) {
         eprintln!("devices: none of those measured is here; the processor hashes");
     }
     for (_, spec, device) in used.into_iter().map(|place| &found[place]) {
-        match start_device(host, spec.clone(), observer()) {
-            Ok(started) => device.set(started),
-            Err(error) => eprintln!("devices: {} cannot be started: {error}", spec.backend_name()),
+        if let Some(started) = start(host, spec.clone(), DeviceOptions::default().batch_deadline) {
+            device.set(started);
         }
     }
 }
@@ -216,15 +215,8 @@ fn asked_for(
 
 /// One device, calibrated; a line if it fails meanwhile.
 fn measured(host: &DeviceHost, spec: DeviceSpec, known: &mut Calibrations) -> Option<Arc<dyn Backend>> {
-    let name = spec.backend_name();
-    let device = match start_device(host, spec, observer()) {
-        Ok(device) => device,
-        Err(error) => {
-            eprintln!("devices: {name} cannot be started: {error}");
-            return None;
-        }
-    };
-    if known.get(&device.identity()).is_none() {
+    if known.get(&spec.identity()).is_none() {
+        let device = start(host, spec.clone(), MEASURING_DEADLINE)?;
         // Why it is not ready is told by then.
         if !wait_for_device(&device) {
             return None;
@@ -232,12 +224,20 @@ fn measured(host: &DeviceHost, spec: DeviceSpec, known: &mut Calibrations) -> Op
         match Calibration::measure(&device) {
             Ok(calibration) => known.insert(calibration),
             Err(error) => {
-                eprintln!("devices: {name} cannot be measured, so it is not used: {error}");
+                eprintln!("devices: not used, since it cannot be measured: {error}");
                 return None;
             }
         }
     }
+    let device = start(host, spec, DeviceOptions::default().batch_deadline)?;
     Some(Arc::new(device))
+}
+
+/// Starts a device; a line if it cannot be.
+fn start(host: &DeviceHost, spec: DeviceSpec, deadline: BatchDeadline) -> Option<DeviceBackend> {
+    let name = spec.backend_name();
+    let started = start_device(host, spec, deadline);
+    started.inspect_err(|error| eprintln!("devices: {name} cannot be started: {error}")).ok()
 }
 
 fn processor_calibration(
@@ -257,14 +257,6 @@ fn beats(device: &Calibration, cpu: &Calibration) -> bool {
     let margin = DispatchConfig::default().margin_percent;
     let from = |len: usize| device.crossover(cpu, len, margin);
     LENGTHS.into_iter().filter_map(from).any(|messages| messages <= MESSAGES_MAX)
-}
-
-/// Of failed batches the dispatcher tells.
-fn observer() -> Observer {
-    Observer::new(|event| match event {
-        DeviceEvent::BatchFailed { .. } => {}
-        event => eprintln!("{event}"),
-    })
 }
 
 #[cfg(test)]

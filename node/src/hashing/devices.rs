@@ -4,8 +4,8 @@ use super::DeviceChoice;
 use citius_hashing::{
     Backend,
     device::{
-        DeviceBackend, DeviceError, DeviceHost, DeviceInfo, DeviceOptions, DeviceSpec, Kernel, Observer,
-        Program,
+        BatchDeadline, DeviceBackend, DeviceError, DeviceEvent, DeviceHost, DeviceInfo, DeviceOptions,
+        DeviceSpec, Kernel, Observer, Program,
     },
 };
 use citius_topology::profile::FpgaProgram;
@@ -21,6 +21,10 @@ const HOST: &str = "citius-device-host";
 
 /// How long a host may take to list its devices: OpenCL takes ten seconds to say that there is no driver.
 pub(super) const LIST_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a batch may take that is measured: how slow a device is, is the question.
+pub const MEASURING_DEADLINE: BatchDeadline =
+    BatchDeadline { base: Duration::from_secs(30), per_block: Duration::from_micros(1) };
 
 /// How often a device that is being started is looked at.
 const LOOK_PERIOD: Duration = Duration::from_millis(2);
@@ -74,7 +78,8 @@ pub fn find_devices(
     (!specs.is_empty()).then_some((host, specs))
 }
 
-/// Starts a device. Not to be called on a pinned thread: the host would run on that core alone.
+/// Starts a device, and tells of it on stderr, but for failed batches, which whoever sent them tells of. Not to be called
+/// on a pinned thread: the host would run on that core alone.
 ///
 /// Nothing is checked in the backend: whoever calls it checks a share of the digests, as a
 /// [`Hasher`](citius_hashing::Hasher) does, or all.
@@ -85,9 +90,13 @@ pub fn find_devices(
 pub fn start_device(
     host: &DeviceHost,
     spec: DeviceSpec,
-    observer: Observer,
+    batch_deadline: BatchDeadline,
 ) -> Result<DeviceBackend, DeviceError> {
-    let options = DeviceOptions { checked_one_in: 0, observer, ..DeviceOptions::default() };
+    let observer = Observer::new(|event| match event {
+        DeviceEvent::BatchFailed { .. } => {}
+        event => eprintln!("{event}"),
+    });
+    let options = DeviceOptions { checked_one_in: 0, batch_deadline, observer, ..DeviceOptions::default() };
     DeviceBackend::start(host.clone(), spec, options)
 }
 

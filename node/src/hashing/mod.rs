@@ -10,5 +10,5 @@ mod load;
 pub use choice::{DeviceChoice, DeviceChoiceError};
 pub use contest::{BackendFailed, HashResult, WrongDigest, contest};
 pub use device_hasher::{DeviceHasherError, DeviceSettings, device_hasher, tell_of_devices};
-pub use devices::{device_host, find_devices, start_device, wait_for_device};
+pub use devices::{MEASURING_DEADLINE, device_host, find_devices, start_device, wait_for_device};
 pub use load::HashLoad;
