@@ -27,7 +27,7 @@ fn spec() -> DeviceSpec {
         api: "processor".into(),
         name: "sha3".into(),
         driver: String::new(),
-        class: DeviceClass::Cpu,
+        class: DeviceClass::Gpu,
         kernels: vec![Kernel::NdRange],
     };
     DeviceSpec { device, kernel: Kernel::NdRange, program: None }

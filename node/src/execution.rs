@@ -82,6 +82,12 @@ impl Executor {
         Self { config, ..self }
     }
 
+    /// State tries hash with this.
+    #[must_use]
+    pub fn with_hasher(self, hasher: Hasher) -> Self {
+        Self { hasher: Arc::new(hasher), ..self }
+    }
+
     /// The threads, for the state trie.
     #[must_use]
     pub fn workers(&self) -> Arc<dyn Workers> {

@@ -82,7 +82,8 @@ impl Api for Faulty {
             api: "processor".into(),
             name: "sha3".into(),
             driver: String::new(),
-            class: DeviceClass::Cpu,
+            // Where it is used, a GPU would be: processors are not used unasked.
+            class: DeviceClass::Gpu,
             kernels: vec![Kernel::NdRange],
         }]
     }

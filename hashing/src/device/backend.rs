@@ -8,11 +8,10 @@ use super::{
     supervisor::{Shared, State},
 };
 use crate::{Backend, BackendError};
-use alloy_primitives::{B256, hex, keccak256};
+use alloy_primitives::{B256, keccak256};
 use citius_kernels::protocol::{ChannelError, Layout, LayoutError};
 use parking_lot::{Condvar, Mutex};
 use std::{
-    fs,
     hash::{BuildHasher, RandomState},
     ops::Range,
     sync::{
@@ -56,7 +55,7 @@ impl DeviceBackend {
             return Err(LayoutError { field, value, expected }.into());
         }
         let shared = Arc::new(Shared {
-            name: name(&spec),
+            name: spec.backend_name(),
             host,
             spec,
             options,
@@ -72,7 +71,7 @@ impl DeviceBackend {
             .spawn(move || supervised.supervise())
             .map_err(|source| DeviceError::Thread { source })?;
         Ok(Self {
-            identity: identity(&shared.spec),
+            identity: shared.spec.identity(),
             shared,
             random: RandomState::new(),
             checks: AtomicU64::new(0),
@@ -266,22 +265,4 @@ impl Drop for DeviceBackend {
             let _ = supervisor.join();
         }
     }
-}
-
-/// `opencl-vec8`, or `opencl-vec8-1` for the second device of one name.
-fn name(spec: &DeviceSpec) -> String {
-    let number = spec.device.id.split(':').nth(1).filter(|number| *number != "0");
-    let number = number.map_or_else(String::new, |number| format!("-{number}"));
-    format!("{}-{}{number}", spec.device.api, spec.kernel)
-}
-
-/// Whatever changes the speed: device, driver, the kernel's source, and a precompiled program's manifest.
-fn identity(spec: &DeviceSpec) -> String {
-    let program = spec.program.as_ref().map(|program| {
-        let manifest = fs::read(&program.manifest_path).unwrap_or_default();
-        format!(", manifest {}", hex::encode(&keccak256(manifest)[..8]))
-    });
-    let DeviceSpec { device, kernel, .. } = spec;
-    let source = &kernel.source_sha256()[..16];
-    format!("{}, {}, kernel {kernel} {source}{}", device.id, device.driver, program.unwrap_or_default())
 }

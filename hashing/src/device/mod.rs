@@ -17,6 +17,9 @@
 //! Each of these is counted ([`DeviceCounters`]) and told to the observer ([`DeviceEvent`]; by default a line to the
 //! standard error). The batch is then to be hashed by the processor.
 //!
+//! A [`Hasher`](crate::Hasher) checks a share of the digests itself: then [`DeviceOptions::checked_one_in`] is to be 0, lest
+//! the same be done twice.
+//!
 //! No host outlives its parent: it ends when its socket closes. (`PR_SET_PDEATHSIG` was rejected: it kills the host when
 //! the *thread* ends that started it.) None is left unwaited for, either.
 

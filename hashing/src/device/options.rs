@@ -1,7 +1,8 @@
 //! What a caller may choose about a device.
 
 use super::{DeviceInfo, Kernel, Observer, Program};
-use std::time::Duration;
+use alloy_primitives::{hex, keccak256};
+use std::{fs, time::Duration};
 
 /// Which device runs what.
 #[derive(Debug, Clone)]
@@ -12,6 +13,29 @@ pub struct DeviceSpec {
     pub kernel: Kernel,
     /// The kernel precompiled, and its manifest; [`Kernel::Fpga`] alone comes so. Else it is built from source.
     pub program: Option<Program>,
+}
+
+impl DeviceSpec {
+    /// What its backend is called: `opencl-vec8`, or `opencl-vec8-1` for the second device of one name.
+    #[must_use]
+    pub fn backend_name(&self) -> String {
+        let number = self.device.id.split(':').nth(1).filter(|number| *number != "0");
+        let number = number.map_or_else(String::new, |number| format!("-{number}"));
+        format!("{}-{}{number}", self.device.api, self.kernel)
+    }
+
+    /// What its calibration is kept under, which is whatever changes the speed: device, driver, the kernel's source, and
+    /// a precompiled program's manifest, which is read for this.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let program = self.program.as_ref().map(|program| {
+            let manifest = fs::read(&program.manifest_path).unwrap_or_default();
+            format!(", manifest {}", hex::encode(&keccak256(manifest)[..8]))
+        });
+        let Self { device, kernel, .. } = self;
+        let source = &kernel.source_sha256()[..16];
+        format!("{}, {}, kernel {kernel} {source}{}", device.id, device.driver, program.unwrap_or_default())
+    }
 }
 
 /// How long a batch may take: `base` and `per_block` for each permutation.

@@ -2,6 +2,7 @@ use super::{measure_args::MeasureArgs, output, progress::Progress};
 use crate::{
     contest::{self, Contest, ContestSettings},
     execution::{Case, Executor},
+    hashing::{device_hasher, tell_of_devices},
     recorded::Witness,
     roots::StateTrie,
     roots_contest::RootSettings,
@@ -50,7 +51,9 @@ impl Bench {
         let data_pool = data_parallel_pool(&plan).context("cannot start the pool for sender recovery")?;
         // Before the workers start: by the time of the first measurement the pool sleeps again.
         let data_pool_placement = pool_placement(&data_pool, &plan);
-        let executor = Executor::new(&plan).context("cannot start the workers")?;
+        // Before too: hosts of devices run where this thread may.
+        let hasher = device_hasher(args.devices.settings(&plan)).context("cannot choose what hashes")?;
+        let executor = Executor::new(&plan).context("cannot start the workers")?.with_hasher(hasher);
         let mut workers = executor.placements();
         workers.extend(executor.pin_caller());
         let placement = Placement { workers, data_pool: data_pool_placement };
@@ -62,6 +65,11 @@ impl Bench {
     /// Threads that work during a block.
     pub(super) fn threads(&self) -> usize {
         self.executor.workers().count().get()
+    }
+
+    /// Tells what devices hashed, where there are any.
+    pub(super) fn tell_of_devices(&self) {
+        tell_of_devices(&self.executor.hasher());
     }
 
     /// The trie of what a state lists, on the workers.

@@ -1,4 +1,4 @@
-use super::number::whole_number;
+use super::{device_args::DeviceArgs, number::whole_number};
 use citius_engine::StrategyChoice;
 use clap::Args;
 use std::path::PathBuf;
@@ -32,6 +32,9 @@ pub(super) struct MeasureArgs {
     /// Write the results as JSON into this file as well
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) devices: DeviceArgs,
 }
 
 /// Options of the commands that measure whatever they are given.

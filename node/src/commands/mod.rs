@@ -1,6 +1,7 @@
 //! One module a command, and what those that measure share.
 
 mod bench;
+mod device_args;
 mod hash_bench;
 mod measure_args;
 mod number;

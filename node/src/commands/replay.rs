@@ -103,6 +103,7 @@ fn run(args: &ReplayArgs, file: Option<&JsonFile>) -> Result<Verdict> {
             total: &total,
         })?;
     }
+    bench.tell_of_devices();
     output::print(&report::text(Subject::Block, &entries, &streams, &total))?;
     Ok(Verdict::of(total.matches))
 }

@@ -116,6 +116,7 @@ fn run(args: &StressArgs, file: Option<&JsonFile>) -> Result<Verdict> {
             total: &total,
         })?;
     }
+    bench.tell_of_devices();
     output::print(&report::text(Subject::Workload, &entries, &streams, &total))?;
     Ok(Verdict::of(total.matches))
 }

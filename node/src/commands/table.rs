@@ -108,6 +108,7 @@ fn run(args: &TableArgs, file: Option<&JsonFile>) -> Result<Verdict> {
             measured: &measured,
         })?;
     }
+    bench.tell_of_devices();
     let Measured { rows, blocks, stream_blocks, .. } = measured;
     let entries = [blocks, stream_blocks].concat();
     output::print(&report::markdown(&rows, &entries))?;

@@ -39,6 +39,16 @@ pub struct WrongDigest {
     pub index: usize,
 }
 
+/// A backend gave no digests: it takes no part any more.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct BackendFailed {
+    /// Its place among the backends.
+    pub place: usize,
+    /// Why.
+    pub error: BackendError,
+}
+
 /// Has every backend hash a load, in turns: `repeat` samples of each, of which none stands before another more often.
 /// Each of `threads` threads hashes the whole load by itself. `after_sample` is called after each.
 ///
@@ -46,16 +56,17 @@ pub struct WrongDigest {
 ///
 /// # Errors
 ///
-/// If a backend fails.
+/// [`BackendFailed`], if one does.
 pub fn contest(
     backends: &[Arc<dyn Backend>],
     load: &HashLoad,
     threads: NonZeroUsize,
     repeat: usize,
     mut after_sample: impl FnMut(),
-) -> Result<Result<Vec<HashResult>, WrongDigest>, BackendError> {
-    for backend in backends {
-        if let Some(wrong) = first_wrong(&**backend, load)? {
+) -> Result<Result<Vec<HashResult>, WrongDigest>, BackendFailed> {
+    let failed = |place| move |error| BackendFailed { place, error };
+    for (place, backend) in backends.iter().enumerate() {
+        if let Some(wrong) = first_wrong(&**backend, load).map_err(failed(place))? {
             return Ok(Err(wrong));
         }
     }
@@ -63,7 +74,7 @@ pub fn contest(
     for round in 0..repeat {
         for turn in 0..backends.len() {
             let index = (round + turn) % backends.len();
-            rates[index][round] = rate(&*backends[index], load, threads)?;
+            rates[index][round] = rate(&*backends[index], load, threads).map_err(failed(index))?;
             after_sample();
         }
     }

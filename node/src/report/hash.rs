@@ -8,6 +8,8 @@ use serde::Serialize;
 pub struct Crossover {
     /// The device's name.
     pub device: String,
+    /// The size class: the most permutations that one of its messages takes.
+    pub blocks: usize,
     /// Bytes of each message.
     pub len: usize,
     /// Messages; `None` if it never pays.
@@ -56,10 +58,16 @@ pub fn hash_text(
     }
 
     let mut pays = Table::default();
-    pays.row(["device", "bytes a message", "pays from messages", ""].map(String::from));
+    pays.row(["device", "blocks", "bytes a message", "pays from messages", ""].map(String::from));
     for crossover in crossovers {
         let from = crossover.messages.map_or("never".into(), |messages| messages.to_string());
-        pays.row([crossover.device.clone(), crossover.len.to_string(), from, String::new()]);
+        pays.row([
+            crossover.device.clone(),
+            crossover.blocks.to_string(),
+            crossover.len.to_string(),
+            from,
+            String::new(),
+        ]);
     }
 
     let mut lines = speeds.lines();
@@ -85,7 +93,7 @@ mod tests {
     fn what_is_never_and_what_is_nothing_is_said() {
         let cost = Cost { fixed_ns: 1_500.0, per_message_ns: 28.0, per_byte_ns: 0.0 };
         let calibration = Calibration { identity: "x".into(), costs: [cost; 4] };
-        let crossover = |messages| Crossover { device: "gpu".into(), len: 32, messages };
+        let crossover = |messages| Crossover { device: "gpu".into(), blocks: 1, len: 32, messages };
         let text = |crossovers: &[Crossover]| hash_text(&["avx512"], &[], &[calibration.clone()], crossovers);
         assert!(text(&[]).contains("no devices"));
         assert!(text(&[]).contains("avx512        1      1.50         28.00     -\n"), "{}", text(&[]));

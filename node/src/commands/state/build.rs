@@ -1,9 +1,15 @@
-use super::super::{Verdict, measure_args::THREADS_MAX, number::whole_number, output, progress::Progress};
-use crate::{clock, leaves::Leaves};
+use super::super::{
+    Verdict, device_args::DeviceArgs, measure_args::THREADS_MAX, number::whole_number, output,
+    progress::Progress,
+};
+use crate::{
+    clock,
+    hashing::{device_hasher, tell_of_devices},
+    leaves::Leaves,
+};
 use alloy_primitives::B256;
 use anyhow::{Context, Result};
 use citius_engine::WorkerPool;
-use citius_hashing::Hasher;
 use citius_state::ssmt::{Ssmt, SsmtConfig};
 use citius_topology::{MachineSource, ProfileSource, data_parallel_pool, resolve};
 use clap::Args;
@@ -39,6 +45,9 @@ pub(super) struct SourceArgs {
     /// Hardware profile: a shipped one's name or a TOML file [default: picked for this machine]
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
+
+    #[command(flatten)]
+    devices: DeviceArgs,
 }
 
 /// Build the state trie, and print its root and what it takes
@@ -119,13 +128,16 @@ pub(super) fn build_state(args: &SourceArgs) -> Result<BuiltState> {
         None => report.plan,
     };
     let data_pool = data_parallel_pool(&plan).context("cannot start the pool that decodes")?;
+    // Before this thread is pinned: hosts of devices run where it may.
+    let hasher = device_hasher(args.devices.settings(&plan)).context("cannot choose what hashes")?;
+    let hasher = Arc::new(hasher);
     let workers = WorkerPool::new(&plan).context("cannot start the workers")?;
     // Where it is matters to measurements alone.
     let _ = workers.pin_caller();
     let threads = workers.size().get();
     // Nobody goes back to what is half built.
     let config = SsmtConfig { history: 0, ..SsmtConfig::default() };
-    let ssmt = Ssmt::new(config, Arc::new(Hasher::cpu()), workers);
+    let ssmt = Ssmt::new(config, Arc::clone(&hasher), workers);
 
     let progress = Progress::new(usize::try_from(leaves.progress().1).unwrap_or(usize::MAX));
     progress.say("bytes read");
@@ -143,6 +155,7 @@ pub(super) fn build_state(args: &SourceArgs) -> Result<BuiltState> {
         progress.at(leaves.progress().0);
     }
     drop(progress);
+    tell_of_devices(&hasher);
     let memory = ssmt.memory();
     let built = Built {
         root: ssmt.root(ssmt.head()).context("the state trie")?,
