@@ -70,11 +70,11 @@ pub fn contest(
             return Ok(Err(wrong));
         }
     }
-    let mut rates = vec![vec![0.0; repeat]; backends.len()];
+    let mut rates = vec![Vec::with_capacity(repeat); backends.len()];
     for round in 0..repeat {
         for turn in 0..backends.len() {
             let index = (round + turn) % backends.len();
-            rates[index][round] = rate(&*backends[index], load, threads).map_err(failed(index))?;
+            rates[index].push(rate(&*backends[index], load, threads).map_err(failed(index))?);
             after_sample();
         }
     }
