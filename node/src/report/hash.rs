@@ -94,7 +94,9 @@ mod tests {
         let cost = Cost { fixed_ns: 1_500.0, per_message_ns: 28.0, per_byte_ns: 0.0 };
         let calibration = Calibration { identity: "x".into(), costs: [cost; 4] };
         let crossover = |messages| Crossover { device: "gpu".into(), blocks: 1, len: 32, messages };
-        let text = |crossovers: &[Crossover]| hash_text(&["avx512"], &[], &[calibration.clone()], crossovers);
+        let text = |crossovers: &[Crossover]| {
+            hash_text(&["avx512"], &[], std::slice::from_ref(&calibration), crossovers)
+        };
         assert!(text(&[]).contains("no devices"));
         assert!(text(&[]).contains("avx512        1      1.50         28.00     -\n"), "{}", text(&[]));
         let both = text(&[crossover(None), crossover(Some(700))]);
