@@ -35,6 +35,7 @@ impl SendersBench {
             pre_state: MemoryState::complete(),
             block_hashes: BTreeMap::new(),
             expected: None,
+            witness: None,
         };
         Self { chain, block, pool: pool.unwrap_or_else(|error| panic!("{error}")) }
     }
