@@ -23,7 +23,6 @@ impl SendersBench {
         let transactions = (1..=size.pick(4, 200)).map(|key| transaction(&chain, key)).collect();
         let pool = ThreadPoolBuilder::new().num_threads(THREADS.get()).build();
         let block = RecordedBlock {
-            witness: None,
             name: "signed".into(),
             file: PathBuf::from("block.json"),
             hash: B256::ZERO,
