@@ -67,6 +67,12 @@ impl SlotValue {
     }
 }
 
+impl AsRef<[u8]> for SlotValue {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

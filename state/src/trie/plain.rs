@@ -124,8 +124,9 @@ impl Trie {
 
     /// The root, all that changed hashed in batches.
     pub fn root(&mut self, hasher: &Hasher) -> B256 {
-        self.levels.collect(&mut self.arena, 0, &self.root, 0, 0);
-        self.levels.hash(&mut [Some(&mut self.arena)], std::slice::from_mut(&mut self.root), 0, hasher);
+        self.levels.collect(&mut self.arena, 0, &self.root, 0);
+        let mut arenas = (&mut self.arena, &mut self.log);
+        self.levels.hash(&mut arenas, std::slice::from_mut(&mut self.root), 0, hasher);
         take(&mut self.log).finish(&mut self.arena);
         self.settled = self.root;
         root_hash(&self.root)

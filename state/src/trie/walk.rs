@@ -2,7 +2,7 @@
 
 use super::{
     arena::Arena,
-    node::{self, Child, Kind, NodeRef},
+    node::{self, Child, Kind},
     path::nibble,
     update::Blinded,
 };
@@ -80,52 +80,3 @@ pub(crate) fn trace<'a>(
         }
     }
 }
-
-/// A way that is to be walked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Way<'a> {
-    pub(crate) arena: &'a Arena,
-    /// Where it begins, and how many nibbles below the root that is.
-    pub(crate) node: NodeRef,
-    pub(crate) depth: usize,
-    pub(crate) key: &'a [u8],
-}
-
-/// Walks many ways at once, a step each in turn, so that the processor waits for memory once a step and not once a
-/// node: whoever walks them then finds the nodes in its caches.
-pub(crate) fn warm(ways: &mut Vec<Way<'_>>) {
-    ways.retain(|way| way.node.is_stored());
-    for way in ways.iter() {
-        way.arena.prefetch(way.node, 0..HEAD_LINES);
-    }
-    while !ways.is_empty() {
-        ways.retain_mut(|way| {
-            let bytes = way.arena.bytes(way.node);
-            let lines = node::bytes_of(bytes).div_ceil(64) + 1;
-            way.arena.prefetch(way.node, HEAD_LINES..lines.max(HEAD_LINES));
-            let next = match node::kind(bytes) {
-                Kind::Leaf | Kind::Account => return false,
-                Kind::Extension => {
-                    let (path, below) = node::extension(bytes);
-                    way.depth += path.len();
-                    below.node
-                }
-                Kind::Branch if way.depth >= 2 * way.key.len() => return false,
-                Kind::Branch => {
-                    let next = node::child_ref(bytes, nibble(way.key, way.depth));
-                    way.depth += 1;
-                    next
-                }
-            };
-            if !next.is_stored() || way.depth > 2 * way.key.len() {
-                return false;
-            }
-            way.arena.prefetch(next, 0..HEAD_LINES);
-            way.node = next;
-            true
-        });
-    }
-}
-
-/// Cache lines that a branch's head and references take.
-const HEAD_LINES: usize = 2;

@@ -1,5 +1,5 @@
 use super::{
-    Work,
+    AccountWork, Work,
     hands::{Hands, Held, Storage},
     large::seal_large,
     storage::{NO_STORAGE, Prepared},
@@ -11,78 +11,149 @@ use crate::{
         top::{CUT, Top},
     },
     trie::{
+        levels::Arenas,
         node::{Child, StorageRef},
         plain::root_hash,
+        sweep::{Target, Values, Writes},
         update::{Updater, Write},
     },
 };
 use alloy_primitives::B256;
 use alloy_trie::EMPTY_ROOT_HASH;
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
-impl Hands<'_> {
-    /// Writes the accounts of a shard with their storage roots, which must be hashed.
-    pub(super) fn write_accounts(&mut self, index: usize) {
-        let written = self.write_accounts_of(index);
-        let held = &mut self.held[index];
-        if let (Some(child), Some(guard)) = (written, &mut held.guard) {
-            let number = self.roots.len() as u32;
-            self.roots.push(child);
-            held.accounts = Some(number);
-            self.levels.collect(&mut guard.arena, index as u16, &child, CUT, number);
-        }
+/// Bytes that an account's value has at least: two hashes and two numbers.
+const VALUE_MIN: usize = 68;
+
+impl Writes for &[AccountWork] {
+    fn key(&self, write: u32) -> &B256 {
+        &self[write as usize].key
     }
 
-    fn write_accounts_of(&mut self, index: usize) -> Option<Child> {
+    fn value_len(&self, write: u32) -> Option<usize> {
+        self[write as usize].after.map(|_| VALUE_MIN)
+    }
+}
+
+/// Accounts of some shards as the trie is to have them.
+struct Encoded<'a> {
+    accounts: &'a [AccountWork],
+    /// The account that `spans` begins with.
+    first: usize,
+    /// Where each value is, and the account's storage.
+    spans: Vec<(Range<usize>, StorageRef)>,
+    values: Vec<u8>,
+}
+
+impl<'a> Values for &'a Encoded<'a> {
+    type Value = &'a [u8];
+
+    fn key(&self, write: u32) -> &B256 {
+        &self.accounts[write as usize].key
+    }
+
+    fn value(&self, write: u32) -> (Self::Value, Option<StorageRef>) {
+        let (span, storage) = &self.spans[write as usize - self.first];
+        (&self.values[span.clone()], Some(*storage))
+    }
+}
+
+impl<'a> Hands<'a> {
+    /// Writes the accounts of some claimed shards with their storage roots, which must be hashed, and hashes them.
+    /// `targets` are those that the sweep went down to, in these shards and in others.
+    pub(super) fn write_accounts(&mut self, shards: &[usize], targets: &[Target]) {
         let work = self.work;
-        let held = &mut self.held[index];
-        let accounts = work.accounts_of(held.shard);
-        let guard = held.guard.as_mut().filter(|_| !accounts.is_empty())?;
-        let mut values = Vec::with_capacity(accounts.len() * 112);
-        let mut spans = Vec::with_capacity(accounts.len());
-        let mut encoded = Vec::with_capacity(112);
-        for (account, storage) in accounts.iter().zip(&held.storages) {
-            let (storage, root) = match storage {
-                Storage::Known(storage, root) => (*storage, *root),
-                Storage::Small(number, leaves) => {
-                    let root = &self.roots[*number as usize];
-                    (StorageRef { root: root.node, leaves: *leaves }, root_hash(root))
+        let encoded = self.encode(shards);
+        let before = self.account_levels.hashed();
+        let Self { accounts, account_levels, held, roots, .. } = self;
+        for (number, target) in targets.iter().enumerate() {
+            if shards.contains(&target.arena.into()) {
+                held[usize::from(target.arena)].accounts = Some(target.number);
+            } else {
+                accounts.leave(number);
+            }
+        }
+        accounts.apply(targets, &&encoded, held, account_levels);
+        let mut swept =
+            targets.iter().enumerate().filter(|(number, _)| !accounts.is_left(*number)).peekable();
+        for index in shards.iter().copied() {
+            if swept.next_if(|(_, target)| usize::from(target.arena) == index).is_some() {
+                continue;
+            }
+            let shard = held[index].shard;
+            let writes: Vec<Write<'_>> = (work.starts[usize::from(shard)]
+                ..work.starts[usize::from(shard) + 1])
+                .map(|write| {
+                    let (value, storage) = (&encoded).value(write as u32);
+                    let is_there = work.accounts[write].after.is_some();
+                    Write {
+                        key: &work.accounts[write].key[..],
+                        value: is_there.then_some(value),
+                        storage: storage.filter(|_| is_there),
+                    }
+                })
+                .collect();
+            let (arena, log) = held.parts(index as u16);
+            let mut updater = Updater::new(arena, log);
+            match work.parent.sub(shard).and_then(|sub| updater.update(sub, CUT, &writes)) {
+                Ok(child) => {
+                    let number = roots.len() as u32;
+                    roots.push(child);
+                    account_levels.collect(arena, index as u16, &child, number);
+                    held[index].accounts = Some(number);
                 }
-                Storage::Large(large, old) => {
-                    match seal_large(large, *old, guard, &mut held.log, &work.setting.hasher) {
-                        Ok(sealed) => sealed,
-                        Err(blinded) => {
-                            work.fail(TrieName::Storage(large.account), blinded);
-                            (NO_STORAGE, EMPTY_ROOT_HASH)
+                Err(blinded) => work.fail(TrieName::Accounts, blinded),
+            }
+        }
+        account_levels.hash(held, roots, 0, &work.setting.hasher);
+        let hashed = account_levels.hashed() - before;
+        self.count_hashed(hashed);
+    }
+
+    /// What the accounts of some claimed shards are to be.
+    fn encode(&mut self, shards: &[usize]) -> Encoded<'a> {
+        let work = self.work;
+        let start_of = |index: &usize, further| work.starts[usize::from(self.held[*index].shard) + further];
+        let first = shards.iter().map(|index| start_of(index, 0)).min().unwrap_or_default();
+        let end = shards.iter().map(|index| start_of(index, 1)).max().unwrap_or_default();
+        let spans = vec![(0..0, NO_STORAGE); end - first];
+        let mut encoded = Encoded { accounts: &work.accounts, first, spans, values: Vec::new() };
+        let mut value = Vec::with_capacity(112);
+        for index in shards {
+            let held = &mut self.held[*index];
+            let Some(guard) = &mut held.guard else { continue };
+            let spans = &mut encoded.spans[work.starts[usize::from(held.shard)] - first..];
+            for ((account, storage), span) in
+                work.accounts_of(held.shard).iter().zip(&held.storages).zip(spans)
+            {
+                let (storage, root) = match storage {
+                    Storage::Known(storage, root) => (*storage, *root),
+                    Storage::Small(number, leaves) => {
+                        let root = &self.roots[*number as usize];
+                        (StorageRef { root: root.node, leaves: *leaves }, root_hash(root))
+                    }
+                    Storage::Large(large, old) => {
+                        match seal_large(large, *old, guard, &mut held.log, &work.setting.hasher) {
+                            Ok(sealed) => sealed,
+                            Err(blinded) => {
+                                work.fail(TrieName::Storage(large.account), blinded);
+                                (NO_STORAGE, EMPTY_ROOT_HASH)
+                            }
                         }
                     }
+                };
+                let start = encoded.values.len();
+                if let Some(after) = &account.after {
+                    account::encode(after, root, &mut value);
+                    encoded.values.extend_from_slice(&value);
                 }
-            };
-            let start = values.len();
-            if let Some(after) = &account.after {
-                account::encode(after, root, &mut encoded);
-                values.extend_from_slice(&encoded);
-            }
-            spans.push((start..values.len(), storage));
-        }
-        let writes: Vec<Write<'_>> = accounts
-            .iter()
-            .zip(&spans)
-            .map(|(account, (span, storage))| Write {
-                key: &account.key[..],
-                value: account.after.is_some().then(|| &values[span.clone()]),
-                storage: account.after.is_some().then_some(*storage),
-            })
-            .collect();
-        let mut updater = Updater::new(&mut guard.arena, &mut held.log.nodes);
-        let written = work.parent.sub(held.shard).and_then(|sub| updater.update(sub, CUT, &writes));
-        match written {
-            Ok(child) => Some(child),
-            Err(blinded) => {
-                work.fail(TrieName::Accounts, blinded);
-                None
+                *span = (start..encoded.values.len(), storage);
             }
         }
+        encoded
     }
 }
 

@@ -1,8 +1,8 @@
 use super::{
-    AccountWork, SlotWork, Work,
+    AccountWork, OWN_BATCH, SlotWork, Work,
     large::LargeWork,
     storage::{
-        FEW, NO_STORAGE, Prepared, UNKNOWN_LEAVES, collect_slots, merged, root_child, storage_in_leaf,
+        NO_STORAGE, Prepared, Slots, UNKNOWN_LEAVES, collect_slots, merged, root_child, storage_in_leaf,
         with_writes,
     },
 };
@@ -15,21 +15,26 @@ use crate::{
     },
     trie::{
         arena::Arena,
-        levels::Levels,
-        node::{Child, NodeRef, StorageRef},
+        levels::{Arenas, Levels},
+        log::Log,
+        node::{self, Child, NodeRef, StorageRef},
+        sweep::{Sweep, Target},
         update::{Blinded, Updater},
-        walk::{self, Found, Way},
+        walk::{self, Found},
     },
 };
 use alloy_primitives::B256;
 use alloy_trie::EMPTY_ROOT_HASH;
 use parking_lot::RwLockWriteGuard;
-use smallvec::SmallVec;
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    mem::take,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
-/// Nodes that wait for their hashes before a worker hashes what it has: enough to fill the lanes at every level, and
-/// few enough to be in the second-level cache still.
-pub(super) const PENDING_MAX: u64 = 512;
+/// Slots that are written at a time: enough to fill the lanes at every level, and few enough that their nodes are in the
+/// second-level cache still when they are hashed.
+pub(super) const SLOTS_MAX: usize = 256;
 
 /// A shard that a worker has claimed.
 pub(super) struct Held<'a> {
@@ -43,13 +48,27 @@ pub(super) struct Held<'a> {
     pub(super) hashed: u64,
 }
 
-/// Which trie lacks a node.
-type Lacking = (TrieName, Blinded);
+impl Arenas for Vec<Held<'_>> {
+    #[inline]
+    fn arena(&self, number: u16) -> &Arena {
+        match &self[usize::from(number)].guard {
+            Some(guard) => &guard.arena,
+            None => panic!("a shard that is written is locked"),
+        }
+    }
 
-/// An account, its shard's place among the claimed ones, and what was found of its storage.
-type Located<'a> = (usize, &'a AccountWork, Result<Prepared, Lacking>);
+    #[inline]
+    fn parts(&mut self, number: u16) -> (&mut Arena, &mut Log) {
+        let held = &mut self[usize::from(number)];
+        match &mut held.guard {
+            Some(guard) => (&mut guard.arena, &mut held.log.nodes),
+            None => panic!("a shard that is written is locked"),
+        }
+    }
+}
 
 /// What becomes of an account's storage.
+#[derive(Clone)]
 pub(super) enum Storage {
     /// It is what it was.
     Known(StorageRef, B256),
@@ -59,15 +78,49 @@ pub(super) enum Storage {
     Large(Arc<LargeWork>, NodeRef),
 }
 
+/// A storage trie, or a part of a large one, that is to be written.
+pub(super) struct SlotTrie<'a> {
+    /// The place among the claimed shards of the one that it lies in.
+    pub(super) index: usize,
+    pub(super) root: Child,
+    /// Its writes among [`Hands::slots`].
+    pub(super) slots: Range<u32>,
+    pub(super) whose: Whose<'a>,
+}
+
+/// Whose trie it is.
+pub(super) enum Whose<'a> {
+    /// That of the account with this number in its shard, which had so many slots.
+    Account(&'a AccountWork, usize, u32),
+    Large(Arc<LargeWork>),
+}
+
+impl Whose<'_> {
+    fn key(&self) -> B256 {
+        match self {
+            Self::Account(account, ..) => account.key,
+            Self::Large(large) => large.account,
+        }
+    }
+}
+
 /// What one worker of a seal has in hand.
 pub(super) struct Hands<'a> {
     pub(super) work: &'a Work,
     pub(super) held: Vec<Held<'a>>,
-    pub(super) levels: Levels,
-    /// Roots of storage tries, and of parts of large ones, that are to be hashed.
+    /// The accounts on their way down, and up again.
+    pub(super) accounts: Sweep,
+    pub(super) account_levels: Levels,
+    /// The same of storage.
+    storage: Sweep,
+    levels: Levels,
+    /// Tries that are to be written next, and their slots.
+    pub(super) tries: Vec<SlotTrie<'a>>,
+    pub(super) slots: Vec<SlotWork>,
+    /// Roots that are written, by number.
     pub(super) roots: Vec<Child>,
-    /// How many of them are.
-    pub(super) settled: usize,
+    /// How many of them are hashed.
+    settled: usize,
     /// Written parts of large storage tries: number among the roots, place among the claimed shards, whose.
     pub(super) parts: Vec<(u32, usize, Arc<LargeWork>)>,
 }
@@ -77,21 +130,27 @@ impl<'a> Hands<'a> {
         Self {
             work,
             held: Vec::new(),
+            accounts: Sweep::default(),
+            account_levels: Levels::default(),
+            storage: Sweep::default(),
             levels: Levels::default(),
+            tries: Vec::new(),
+            slots: Vec::new(),
             roots: Vec::new(),
             settled: 0,
             parts: Vec::new(),
         }
     }
 
-    /// Looks the accounts of claimed shards up, and writes their storage where it is small.
+    /// Looks the accounts of claimed shards up, and writes their storage where it is small, and them where no storage
+    /// waits for others.
     pub(super) fn look_up(&mut self, batch: &mut Vec<u8>) {
         let work = self.work;
         let first = self.held.len();
         for shard in batch.iter().copied() {
-            let range = work.accounts_of(shard);
-            let guard = (!range.is_empty()).then(|| work.setting.shards[usize::from(shard)].write());
-            let storages = Vec::with_capacity(range.len());
+            let count = work.accounts_of(shard).len();
+            let guard = (count > 0).then(|| work.setting.shards[usize::from(shard)].write());
+            let storages = vec![Storage::Known(NO_STORAGE, EMPTY_ROOT_HASH); count];
             self.held.push(Held {
                 shard,
                 guard,
@@ -102,34 +161,34 @@ impl<'a> Hands<'a> {
             });
             self.take_log(self.held.len() - 1);
         }
-        self.warm_accounts(first);
-        let mut located = Vec::new();
-        for index in first..self.held.len() {
-            for account in work.accounts_of(self.held[index].shard) {
-                located.push((index, account, self.locate(index, account)));
+        let mut shards: Vec<usize> =
+            (first..self.held.len()).filter(|index| self.held[*index].guard.is_some()).collect();
+        let targets = self.descend(&shards);
+        for index in shards.iter().copied() {
+            let target = targets.iter().position(|target| usize::from(target.arena) == index);
+            for (number, account) in work.accounts_of(self.held[index].shard).iter().enumerate() {
+                let storage = self
+                    .locate(index, account, number, target.map(|target| (target, &targets[target])))
+                    .and_then(|found| self.storage_of(index, number, account, found));
+                match storage {
+                    Ok(Some(storage)) => self.held[index].storages[number] = storage,
+                    Ok(None) => {}
+                    Err((trie, blinded)) => work.fail(trie, blinded),
+                }
+                if self.slots.len() >= SLOTS_MAX {
+                    self.write_tries(0);
+                }
             }
         }
-        self.warm_storage(&located);
-        for (index, account, found) in located {
-            let storage = found.and_then(|located| self.write_storage(index, account, located));
-            let storage = storage.unwrap_or_else(|(trie, blinded)| {
-                work.fail(trie, blinded);
-                Storage::Known(NO_STORAGE, EMPTY_ROOT_HASH)
-            });
-            self.held[index].storages.push(storage);
-            if self.levels.pending() > PENDING_MAX {
-                self.hash();
-            }
-        }
-        // While their nodes are in the caches: accounts of shards where no storage waits for others.
-        self.hash();
-        for index in first..self.held.len() {
+        self.write_tries(0);
+        if work.only_storage {
+            self.account_levels.clear();
+        } else {
+            // While their nodes are in the caches.
             let is_large = |storage: &Storage| matches!(storage, Storage::Large(..));
-            if !work.only_storage && !self.held[index].storages.iter().any(is_large) {
-                self.write_accounts(index);
-            }
+            shards.retain(|index| !self.held[*index].storages.iter().any(is_large));
+            self.write_accounts(&shards, &targets);
         }
-        self.hash();
         // Release pairs with the acquire in `wait_for`: who sees all counted sees all large tries.
         work.looked_up.fetch_add(batch.len(), Ordering::Release);
         batch.clear();
@@ -145,29 +204,51 @@ impl<'a> Hands<'a> {
         }
     }
 
-    fn warm_accounts(&self, first: usize) {
-        let mut ways = Vec::new();
-        for held in &self.held[first..] {
-            if let (Some(guard), Ok(sub)) = (&held.guard, self.work.parent.sub(held.shard)) {
-                ways.extend(self.work.accounts_of(held.shard).iter().map(|account| Way {
-                    arena: &guard.arena,
-                    node: sub.node,
-                    depth: CUT,
-                    key: &account.key[..],
-                }));
+    /// Goes down to the accounts of some claimed shards, as far as that is simple; which ones those are.
+    pub(super) fn descend(&mut self, shards: &[usize]) -> Vec<Target> {
+        let work = self.work;
+        let mut targets = Vec::with_capacity(shards.len());
+        for index in shards {
+            let shard = self.held[*index].shard;
+            if let Ok(sub) = work.parent.sub(shard)
+                && sub.node.is_stored()
+                && sub.is_hashed()
+            {
+                let writes =
+                    work.starts[usize::from(shard)] as u32..work.starts[usize::from(shard) + 1] as u32;
+                let number = self.roots.len() as u32;
+                self.roots.push(sub);
+                targets.push(Target { root: sub.node, arena: *index as u16, number, writes });
             }
         }
-        walk::warm(&mut ways);
+        let Self { accounts, account_levels, held, .. } = self;
+        accounts.descend(&targets, CUT, &&work.accounts[..], held, account_levels);
+        targets
     }
 
     /// Finds an account's storage, as it is before the writes.
-    fn locate(&mut self, index: usize, account: &AccountWork) -> Result<Prepared, Lacking> {
+    fn locate(
+        &mut self,
+        index: usize,
+        account: &AccountWork,
+        number: usize,
+        target: Option<(usize, &Target)>,
+    ) -> Result<Prepared, Lacking> {
         let in_accounts = |blinded| (TrieName::Accounts, blinded);
         let held = &mut self.held[index];
         let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
-        let found = match self.work.prepared.get(&account.key) {
-            Some(prepared) => prepared.clone(),
-            None => {
+        let found = match (self.work.prepared.get(&account.key), target) {
+            (Some(prepared), _) => prepared.clone(),
+            (None, Some((target, way))) if !self.accounts.is_left(target) => {
+                match self.accounts.found(way.writes.start + number as u32) {
+                    NodeRef::EMPTY => Prepared::NONE,
+                    leaf => {
+                        let leaf = guard.arena.bytes(leaf);
+                        storage_in_leaf(leaf, node::leaf(leaf).1)
+                    }
+                }
+            }
+            _ => {
                 let sub = self.work.parent.sub(held.shard).map_err(in_accounts)?;
                 let found = walk::find(&guard.arena, sub, CUT, &account.key[..], |_| ());
                 match found.map_err(in_accounts)? {
@@ -192,89 +273,135 @@ impl<'a> Hands<'a> {
         Ok(Prepared::NONE)
     }
 
-    fn warm_storage(&self, located: &[Located<'_>]) {
-        let mut ways = Vec::new();
-        for (index, account, found) in located {
-            let (Ok(found), Some(guard)) = (found, &self.held[*index].guard) else { continue };
-            if found.storage.root.is_stored() {
-                ways.extend(self.work.slots[account.slots.clone()].iter().map(|slot| Way {
-                    arena: &guard.arena,
-                    node: found.storage.root,
-                    depth: 0,
-                    key: &slot.key[..],
-                }));
-            }
-        }
-        walk::warm(&mut ways);
-    }
-
-    /// Writes an account's slots, unless that is for all shards together to do.
-    fn write_storage(
+    /// What is to become of an account's storage; `None` if that is a small trie, which is written with others. A large one
+    /// is for all shards together to write.
+    fn storage_of(
         &mut self,
         index: usize,
-        account: &AccountWork,
+        number: usize,
+        account: &'a AccountWork,
         Prepared { storage, root, large }: Prepared,
-    ) -> Result<Storage, Lacking> {
+    ) -> Result<Option<Storage>, Lacking> {
         let work = self.work;
         let held = &mut self.held[index];
         let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
         if account.after.is_none() || (account.slots.is_empty() && large.is_none()) {
-            return Ok(Storage::Known(storage, root));
+            return Ok(Some(Storage::Known(storage, root)));
         }
-        let mut slots: SmallVec<[SlotWork; FEW]> = SmallVec::from_slice(&work.slots[account.slots.clone()]);
+        let first = self.slots.len();
+        self.slots.extend_from_slice(&work.slots[account.slots.clone()]);
+        let slots = &mut self.slots[first..];
         slots.sort_unstable_by_key(|slot| slot.key);
         if let Some(top) =
             large.or_else(|| storage.root.as_large().map(|number| Arc::clone(guard.large.get(number))))
         {
-            return Ok(self.large(account, top, slots.into_vec(), storage));
+            let slots = self.slots.split_off(first);
+            return Ok(Some(self.large(account, top, slots, storage)));
         }
         let is_whole = storage.leaves != UNKNOWN_LEAVES;
         if is_whole && storage.leaves as usize + slots.len() >= work.setting.large_from as usize {
             let mut all = Vec::with_capacity(storage.leaves as usize + slots.len());
             collect_slots(&guard.arena, storage.root, &mut all);
-            let slots = merged(all, slots.into_vec());
+            let slots = merged(all, self.slots.split_off(first));
             held.log.drop_storage(storage.root);
-            return Ok(self.large(account, Arc::default(), slots, NO_STORAGE));
+            return Ok(Some(self.large(account, Arc::default(), slots, NO_STORAGE)));
         }
-        let child = root_child(&guard.arena, storage.root, &root);
-        let mut updater = Updater::new(&mut guard.arena, &mut held.log.nodes);
-        let child = with_writes(&slots, |writes| updater.update(child, 0, writes))
-            .map_err(|blinded| (TrieName::Storage(account.key), blinded))?;
-        let leaves = if is_whole {
-            (i64::from(storage.leaves) + updater.leaves_added()) as u32
-        } else {
-            UNKNOWN_LEAVES
-        };
-        let number = self.roots.len() as u32;
-        self.roots.push(child);
-        self.levels.collect(&mut guard.arena, index as u16, &child, 0, number);
-        Ok(Storage::Small(number, leaves))
+        let root = root_child(&guard.arena, storage.root, &root);
+        let slots = first as u32..self.slots.len() as u32;
+        let whose = Whose::Account(account, number, storage.leaves);
+        self.tries.push(SlotTrie { index, root, slots, whose });
+        Ok(None)
     }
 
-    /// Hashes all storage that waits for it.
-    pub(super) fn hash(&mut self) {
+    /// Writes and hashes the tries that wait for it, whose roots are `depth` nibbles below where keys begin.
+    pub(super) fn write_tries(&mut self, depth: usize) {
+        let tries = take(&mut self.tries);
+        let first = self.roots.len() as u32;
+        let mut targets = Vec::with_capacity(tries.len());
+        for (number, SlotTrie { index, root, slots, .. }) in (first..).zip(&tries) {
+            self.roots.push(*root);
+            if root.node.is_stored() && root.is_hashed() && !slots.is_empty() {
+                targets.push(Target { root: root.node, arena: *index as u16, number, writes: slots.clone() });
+            }
+        }
+        let slots = Slots(&self.slots);
+        let Self { storage, held, levels, .. } = self;
+        storage.descend(&targets, depth, &slots, held, levels);
+        storage.apply(&targets, &slots, held, levels);
+        let mut swept = (0..targets.len()).peekable();
+        for (number, trie) in (first..).zip(&tries) {
+            let target = swept.next_if(|target| targets[*target].number == number);
+            let added = match target.filter(|target| !self.storage.is_left(*target)) {
+                Some(target) => self.storage.leaves_added(target),
+                None => match self.write_alone(trie, number, depth) {
+                    Ok(added) => added,
+                    Err(blinded) => {
+                        self.work.fail(TrieName::Storage(trie.whose.key()), blinded);
+                        continue;
+                    }
+                },
+            };
+            match &trie.whose {
+                Whose::Account(_, place, leaves) => {
+                    let leaves = match *leaves {
+                        UNKNOWN_LEAVES => UNKNOWN_LEAVES,
+                        leaves => (i64::from(leaves) + added) as u32,
+                    };
+                    self.held[trie.index].storages[*place] = Storage::Small(number, leaves);
+                }
+                Whose::Large(large) => {
+                    // Relaxed: read when all parts were given, behind `stored`. Wraps where slots were removed.
+                    large.leaves.fetch_add(added as usize, Ordering::Relaxed);
+                    self.parts.push((number, trie.index, Arc::clone(large)));
+                }
+            }
+        }
+        self.slots.clear();
+        self.hash();
+        self.tries = tries;
+        self.tries.clear();
+    }
+
+    /// Writes a trie by itself; leaves added less leaves removed.
+    fn write_alone(&mut self, trie: &SlotTrie<'_>, number: u32, depth: usize) -> Result<i64, Blinded> {
+        let (arena, log) = self.held.parts(trie.index as u16);
+        let mut updater = Updater::new(arena, log);
+        let slots = &self.slots[trie.slots.start as usize..trie.slots.end as usize];
+        let child = with_writes(slots, |writes| updater.update(trie.root, depth, writes))?;
+        let added = updater.leaves_added();
+        self.roots[number as usize] = child;
+        self.levels.collect(arena, trie.index as u16, &child, number);
+        Ok(added)
+    }
+
+    /// Hashes all that waits for it.
+    fn hash(&mut self) {
         let before = self.levels.hashed();
-        let mut arenas: Vec<Option<&mut Arena>> =
-            self.held.iter_mut().map(|held| held.guard.as_mut().map(|guard| &mut guard.arena)).collect();
-        self.levels.hash(&mut arenas, &mut self.roots, self.settled, &self.work.setting.hasher);
+        self.levels.hash(&mut self.held, &mut self.roots, self.settled, &self.work.setting.hasher);
         self.settled = self.roots.len();
+        self.count_hashed(self.levels.hashed() - before);
+    }
+
+    /// Counts nodes as hashed, in whichever shard.
+    pub(super) fn count_hashed(&mut self, nodes: u64) {
         // Of a shard that is not locked nothing is told in the end.
         if let Some(held) = self.held.iter_mut().find(|held| held.guard.is_some()) {
-            held.hashed += self.levels.hashed() - before;
+            held.hashed += nodes;
         }
     }
 
     /// Writes the accounts that waited for others, hashes them and says what was done.
     pub(super) fn finish(mut self) {
-        for index in 0..self.held.len() {
-            if !self.work.only_storage && self.held[index].accounts.is_none() {
-                self.write_accounts(index);
-                if self.levels.pending() > PENDING_MAX {
-                    self.hash();
-                }
+        if !self.work.only_storage {
+            let waits = |index: &usize| {
+                !self.held[*index].storages.is_empty() && self.held[*index].accounts.is_none()
+            };
+            let shards: Vec<usize> = (0..self.held.len()).filter(waits).collect();
+            for shards in shards.chunks(OWN_BATCH) {
+                let targets = self.descend(shards);
+                self.write_accounts(shards, &targets);
             }
         }
-        self.hash();
         let mut all = Vec::with_capacity(self.held.len());
         for held in self.held {
             let Some(guard) = &held.guard else { continue };
@@ -289,3 +416,6 @@ impl<'a> Hands<'a> {
         self.work.done.lock().append(&mut all);
     }
 }
+
+/// Which trie lacks a node.
+type Lacking = (TrieName, Blinded);

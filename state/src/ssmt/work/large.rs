@@ -1,7 +1,7 @@
 use super::{
     AccountWork, SlotWork,
-    hands::{Hands, PENDING_MAX, Storage},
-    storage::{NO_STORAGE, with_writes},
+    hands::{Hands, SLOTS_MAX, SlotTrie, Storage, Whose},
+    storage::NO_STORAGE,
 };
 use crate::{
     ssmt::{
@@ -11,24 +11,17 @@ use crate::{
     },
     trie::{
         node::{NodeRef, StorageRef},
-        update::{Blinded, Updater},
-        walk::{self, Way},
+        update::Blinded,
     },
 };
 use alloy_primitives::B256;
 use alloy_trie::EMPTY_ROOT_HASH;
 use citius_hashing::Hasher;
 use parking_lot::Mutex;
-use std::{
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
-
-/// Parts of large storage tries that are walked at once.
-const PARTS_BATCH: usize = 64;
 
 /// A large storage trie to be written.
 #[derive(Debug)]
@@ -67,70 +60,38 @@ impl<'a> Hands<'a> {
         if larges.is_empty() {
             return;
         }
-        let mut parts = Vec::new();
         for index in 0..self.held.len() {
             let shard = self.held[index].shard;
             for large in &larges {
                 let first = large.slots.partition_point(|slot| slot.key[0] < shard);
                 let count = large.slots[first..].partition_point(|slot| slot.key[0] == shard);
-                if count > 0 {
-                    let shards = &self.work.setting.shards;
-                    if self.held[index].guard.is_none() {
-                        self.held[index].guard = Some(shards[usize::from(shard)].write());
-                        self.take_log(index);
+                if count == 0 {
+                    continue;
+                }
+                if self.held[index].guard.is_none() {
+                    self.held[index].guard = Some(self.work.setting.shards[usize::from(shard)].write());
+                    self.take_log(index);
+                }
+                match large.top.sub(shard) {
+                    Ok(root) => {
+                        let start = self.slots.len() as u32;
+                        self.slots.extend_from_slice(&large.slots[first..first + count]);
+                        let slots = start..self.slots.len() as u32;
+                        self.tries.push(SlotTrie {
+                            index,
+                            root,
+                            slots,
+                            whose: Whose::Large(Arc::clone(large)),
+                        });
                     }
-                    parts.push((index, large, first..first + count));
+                    Err(blinded) => self.work.fail(TrieName::Storage(large.account), blinded),
+                }
+                if self.slots.len() >= SLOTS_MAX {
+                    self.write_tries(CUT);
                 }
             }
         }
-        for parts in parts.chunks(PARTS_BATCH) {
-            self.warm_parts(parts);
-            for (index, large, slots) in parts {
-                self.write_part(*index, large, slots.clone());
-                if self.levels.pending() > PENDING_MAX {
-                    self.hash();
-                }
-            }
-        }
-    }
-
-    fn warm_parts(&self, parts: &[(usize, &Arc<LargeWork>, Range<usize>)]) {
-        let mut ways = Vec::new();
-        for (index, large, slots) in parts {
-            let held = &self.held[*index];
-            if let (Some(guard), Ok(sub)) = (&held.guard, large.top.sub(held.shard)) {
-                ways.extend(large.slots[slots.clone()].iter().map(|slot| Way {
-                    arena: &guard.arena,
-                    node: sub.node,
-                    depth: CUT,
-                    key: &slot.key[..],
-                }));
-            }
-        }
-        walk::warm(&mut ways);
-    }
-
-    fn write_part(&mut self, index: usize, large: &Arc<LargeWork>, slots: Range<usize>) {
-        let work = self.work;
-        let held = &mut self.held[index];
-        let Some(guard) = &mut held.guard else { panic!("a shard with a part is locked") };
-        let mut updater = Updater::new(&mut guard.arena, &mut held.log.nodes);
-        let written = large
-            .top
-            .sub(held.shard)
-            .and_then(|sub| with_writes(&large.slots[slots], |writes| updater.update(sub, CUT, writes)));
-        let added = updater.leaves_added();
-        match written {
-            Ok(child) => {
-                // Relaxed: read when all parts were given, behind `stored`. Wraps where slots were removed.
-                large.leaves.fetch_add(added as usize, Ordering::Relaxed);
-                let number = self.roots.len() as u32;
-                self.roots.push(child);
-                self.levels.collect(&mut guard.arena, index as u16, &child, CUT, number);
-                self.parts.push((number, index, Arc::clone(large)));
-            }
-            Err(blinded) => work.fail(TrieName::Storage(large.account), blinded),
-        }
+        self.write_tries(CUT);
     }
 
     /// Hands over the parts of large storage tries, hashed.

@@ -203,7 +203,6 @@ impl Work {
         if count > 0 {
             self.wait_for(&self.looked_up);
             hands.write_large_parts();
-            hands.hash();
             hands.give_parts();
             // As above: who sees all counted sees all parts.
             self.stored.fetch_add(count, Ordering::Release);

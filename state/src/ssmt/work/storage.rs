@@ -9,6 +9,7 @@ use crate::{
     trie::{
         arena::Arena,
         node::{self, Child, Kind, NodeRef, StorageRef, WIDTH},
+        sweep::{Values, Writes},
         update::Write,
     },
 };
@@ -18,7 +19,36 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Slots that most accounts have written to in a block at most.
-pub(super) const FEW: usize = 8;
+const FEW: usize = 8;
+
+/// Slots as they are to be in their tries.
+pub(super) struct Slots<'a>(pub(super) &'a [SlotWork]);
+
+impl Writes for Slots<'_> {
+    fn key(&self, write: u32) -> &B256 {
+        &self.0[write as usize].key
+    }
+
+    fn value_len(&self, write: u32) -> Option<usize> {
+        let value = &self.0[write as usize].value;
+        (!value.is_zero()).then(|| value.byte_len())
+    }
+}
+
+impl Values for Slots<'_> {
+    type Value = SlotValue;
+
+    fn key(&self, write: u32) -> &B256 {
+        &self.0[write as usize].key
+    }
+
+    fn value(&self, write: u32) -> (SlotValue, Option<StorageRef>) {
+        match SlotValue::new(self.0[write as usize].value) {
+            Some(value) => (value, None),
+            None => panic!("slot {} is deleted, it has no value", self.0[write as usize].key),
+        }
+    }
+}
 
 /// What of an account's storage is written already.
 #[derive(Debug, Clone)]
