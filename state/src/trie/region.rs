@@ -2,7 +2,7 @@
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use parking_lot::Mutex;
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, ptr::NonNull, sync::Arc};
 
 /// Bytes of a chunk, the most a node may have.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
@@ -29,7 +29,9 @@ struct Free {
 
 /// [`CHUNK_BYTES`] of memory, zeroed when they are new.
 pub(crate) struct Chunk {
-    /// First byte in the region.
+    /// Its first byte: what is behind two references would be fetched before every node.
+    first: NonNull<u8>,
+    /// That byte's place in the region.
     start: usize,
     region: Arc<MmapRaw>,
     /// Where it came from.
@@ -45,7 +47,7 @@ impl Regions {
     pub(crate) fn take(&self) -> Chunk {
         let mut free = self.shared.lock();
         if let Some((start, region)) = free.chunks.pop() {
-            return Chunk { start, region, home: self.clone() };
+            return Chunk::new(start, region, self.clone());
         }
         let (region, mut rest) = free.rest.take().unwrap_or_else(new_region);
         let start = rest.start;
@@ -53,7 +55,7 @@ impl Regions {
         if rest.len() >= CHUNK_BYTES {
             free.rest = Some((Arc::clone(&region), rest));
         }
-        Chunk { start, region, home: self.clone() }
+        Chunk::new(start, region, self.clone())
     }
 }
 
@@ -70,11 +72,25 @@ fn new_region() -> (Arc<MmapRaw>, Range<usize>) {
     (Arc::new(region), start..start + REGION_BYTES)
 }
 
+// SAFETY: a chunk is the only owner of its bytes, as a box would be; its region lives as long as it.
+#[expect(unsafe_code, reason = "see SAFETY")]
+unsafe impl Send for Chunk {}
+// SAFETY: as above: through a shared reference its bytes are only read.
+#[expect(unsafe_code, reason = "see SAFETY")]
+unsafe impl Sync for Chunk {}
+
 #[expect(unsafe_code, reason = "see SAFETY")]
 impl Chunk {
+    fn new(start: usize, region: Arc<MmapRaw>, home: Regions) -> Self {
+        let Some(first) = NonNull::new(region.as_mut_ptr().wrapping_add(start)) else {
+            panic!("a mapping does not begin at no address")
+        };
+        Self { first, start, region, home }
+    }
+
     /// Gives it back to where it came from.
     pub(crate) fn give_back(self) {
-        let Self { start, region, home } = self;
+        let Self { start, region, home, .. } = self;
         home.shared.lock().chunks.push((start, region));
     }
 
@@ -82,13 +98,13 @@ impl Chunk {
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: `Regions` gives each chunk of a region out once, within its bounds, so that nobody else has these
         // bytes; the region lives as long as `self.region`; fresh anonymous pages are zero, so they are initialised.
-        unsafe { std::slice::from_raw_parts(self.region.as_ptr().add(self.start), CHUNK_BYTES) }
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), CHUNK_BYTES) }
     }
 
     #[inline]
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`; the exclusive reference is to the only owner of these bytes.
-        unsafe { std::slice::from_raw_parts_mut(self.region.as_mut_ptr().add(self.start), CHUNK_BYTES) }
+        unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), CHUNK_BYTES) }
     }
 }
 

@@ -34,7 +34,7 @@ use std::{
 
 /// Slots that are written at a time: enough to fill the lanes at every level, and few enough that their nodes are in the
 /// second-level cache still when they are hashed.
-pub(super) const SLOTS_MAX: usize = 256;
+pub(super) const SLOTS_MAX: usize = 512;
 
 /// A shard that a worker has claimed.
 pub(super) struct Held<'a> {

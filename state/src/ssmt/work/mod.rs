@@ -43,7 +43,7 @@ use std::{
 
 /// Shards that a worker claims at a time, of its own and of others: enough to walk many ways at once, and to leave
 /// something to others.
-const OWN_BATCH: usize = 16;
+const OWN_BATCH: usize = 32;
 const OTHERS_BATCH: usize = 4;
 
 /// An account to be written.
