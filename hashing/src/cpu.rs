@@ -150,6 +150,15 @@ impl Cpu {
         }
     }
 
+    /// Has messages fetched that are to be hashed next.
+    #[inline]
+    pub(crate) fn prefetch(self, messages: &[&[u8]; LANES_MAX]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Avx512(kernel) = self {
+            kernel.prefetch(messages);
+        }
+    }
+
     /// Hashes [`Self::lanes`] messages or fewer, at once; the first digests are theirs.
     pub(crate) fn hash_lanes(self, messages: &[&[u8]; LANES_MAX], digests: &mut [[u8; 32]; LANES_MAX]) {
         match self {

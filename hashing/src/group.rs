@@ -145,6 +145,14 @@ fn hash_sorted<'a>(cpu: Cpu, places: &[u16], message: impl Fn(usize) -> &'a [u8]
     let lanes = cpu.lanes();
     let blocks = |place: &u16| block_count(message(usize::from(*place)).len());
     let mut group_digests = [[0; 32]; LANES_MAX];
+    // Lanes without a message hash the empty one.
+    let gather = |places: &[u16]| {
+        let mut messages: [&[u8]; LANES_MAX] = [&[]; LANES_MAX];
+        for (slot, place) in messages.iter_mut().zip(&places[..lanes.min(places.len())]) {
+            *slot = message(usize::from(*place));
+        }
+        messages
+    };
     let mut rest = places;
     while let Some(longest) = rest.first() {
         let alone = blocks(longest);
@@ -156,12 +164,8 @@ fn hash_sorted<'a>(cpu: Cpu, places: &[u16], message: impl Fn(usize) -> &'a [u8]
             continue;
         }
         let (group, others) = rest.split_at(lanes.min(rest.len()));
-        // Lanes without a message hash the empty one.
-        let mut group_messages: [&[u8]; LANES_MAX] = [&[]; LANES_MAX];
-        for (slot, place) in group_messages.iter_mut().zip(group) {
-            *slot = message(usize::from(*place));
-        }
-        cpu.hash_lanes(&group_messages, &mut group_digests);
+        cpu.prefetch(&gather(others));
+        cpu.hash_lanes(&gather(group), &mut group_digests);
         for (digest, place) in group_digests.iter().zip(group) {
             digests[usize::from(*place)] = B256::new(*digest);
         }

@@ -13,8 +13,11 @@ use std::{
     },
 };
 
-/// Keys of a piece of work, about.
-const PIECE: usize = 8192;
+/// Keys of a piece of work: as few as fill the lanes well, and no more than what the caches hold.
+const PIECE_MIN: usize = 256;
+const PIECE_MAX: usize = 8192;
+/// Pieces that each worker has at least, if there are keys enough.
+const PIECES: usize = 4;
 
 /// What change sets write, by hashed keys: accounts sorted by theirs.
 pub(super) fn hash_keys(
@@ -22,7 +25,8 @@ pub(super) fn hash_keys(
     hasher: &Arc<Hasher>,
     workers: &dyn Workers,
 ) -> (Vec<AccountWork>, Vec<SlotWork>) {
-    let pieces = cut(changes);
+    let keys = changes.accounts.len() + changes.slot_count();
+    let pieces = cut(changes, (keys / (PIECES * workers.count().get())).clamp(PIECE_MIN, PIECE_MAX));
     let work = Arc::new(Work {
         changes: Arc::clone(changes),
         hasher: Arc::clone(hasher),
@@ -50,8 +54,24 @@ pub(super) fn hash_keys(
         account.slots = start..start + change.storage.len();
         start = account.slots.end;
     }
-    accounts.sort_unstable_by_key(|account| account.key);
-    (accounts, slots)
+    (sorted(&accounts), slots)
+}
+
+/// The accounts by their keys. Numbers are sorted, and accounts moved once: they are large.
+fn sorted(accounts: &[AccountWork]) -> Vec<AccountWork> {
+    let mut order: Vec<(u64, u32)> = (0..)
+        .zip(accounts)
+        .map(|(number, account)| {
+            let mut first = [0; 8];
+            first.copy_from_slice(&account.key[..8]);
+            (u64::from_be_bytes(first), number)
+        })
+        .collect();
+    order.sort_unstable_by(|one, other| {
+        let key = |number: u32| &accounts[number as usize].key;
+        one.0.cmp(&other.0).then_with(|| key(one.1).cmp(key(other.1)))
+    });
+    order.iter().map(|(_, number)| accounts[*number as usize].clone()).collect()
 }
 
 /// Some keys of a change set: accounts' addresses, and slots of one account each.
@@ -76,14 +96,14 @@ struct Work {
     next: AtomicUsize,
 }
 
-/// Cuts a change set into pieces, in order.
-fn cut(changes: &ChangeSet) -> Vec<Piece> {
+/// Cuts a change set into pieces of `size` keys, in order.
+fn cut(changes: &ChangeSet, size: usize) -> Vec<Piece> {
     let mut pieces = vec![Piece::default()];
-    let mut left = PIECE;
+    let mut left = size;
     for (index, change) in changes.accounts.iter().enumerate() {
         if left == 0 {
             pieces.push(Piece { addresses: index..index, slots: Vec::new() });
-            left = PIECE;
+            left = size;
         }
         let mut from = 0;
         if let Some(piece) = pieces.last_mut() {
@@ -93,7 +113,7 @@ fn cut(changes: &ChangeSet) -> Vec<Piece> {
         while from < change.storage.len() {
             if left == 0 {
                 pieces.push(Piece { addresses: index + 1..index + 1, slots: Vec::new() });
-                left = PIECE;
+                left = size;
             }
             let end = change.storage.len().min(from + left);
             if let Some(piece) = pieces.last_mut() {
@@ -148,6 +168,7 @@ mod tests {
 
     #[test]
     fn every_key_is_hashed_in_its_place_however_the_pieces_fall() {
+        const PIECE: usize = PIECE_MIN;
         let counts = [0, 3, PIECE - 5, 1, 2 * PIECE + 7, 0, PIECE, PIECE - 1, 0, 2];
         let slot = |account: usize, number: usize| U256::from(account * 1_000_000 + number);
         let accounts = counts.iter().enumerate().map(|(account, count)| AccountChange {

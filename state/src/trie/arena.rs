@@ -92,21 +92,22 @@ impl Arena {
             [(address % CHUNK_UNITS) as usize * UNIT..]
     }
 
-    /// Asks the processor to fetch some cache lines of a node, counted from its beginning.
-    #[cfg(target_arch = "x86_64")]
-    #[expect(unsafe_code, reason = "see SAFETY")]
+    /// Asks the processor to fetch what [`Arena::allocate`] looks at for a place of so many bytes.
     #[inline]
-    pub(crate) fn prefetch(&self, node: NodeRef, lines: Range<usize>) {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        let start = self.bytes(node).as_ptr();
-        for line in lines {
-            // SAFETY: a prefetch reads and writes nothing, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(line * 64).cast()) };
+    pub(crate) fn prefetch_place(&self, bytes: usize) {
+        if let Some(place) = self.free.get(bytes.div_ceil(UNIT)).and_then(|places| places.last()) {
+            fetch(std::ptr::from_ref(place).cast());
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(crate) fn prefetch(&self, _node: NodeRef, _lines: Range<usize>) {}
+    /// Asks the processor to fetch some cache lines of a node, counted from its beginning.
+    #[inline]
+    pub(crate) fn prefetch(&self, node: NodeRef, lines: Range<usize>) {
+        let start = self.bytes(node).as_ptr();
+        for line in lines {
+            fetch(start.wrapping_add(line * 64));
+        }
+    }
 
     /// Bytes of nodes.
     pub(crate) fn live_bytes(&self) -> u64 {
@@ -119,6 +120,19 @@ impl Arena {
         (self.chunks.len() * CHUNK_BYTES + free) as u64
     }
 }
+
+/// Asks the processor for a cache line that is to be written soon.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "see SAFETY")]
+#[inline]
+fn fetch(address: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+    // SAFETY: a prefetch reads and writes nothing, whatever the address.
+    unsafe { _mm_prefetch::<_MM_HINT_ET0>(address.cast()) };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch(_address: *const u8) {}
 
 impl Drop for Arena {
     fn drop(&mut self) {

@@ -30,6 +30,13 @@ struct Patch {
 }
 
 impl Log {
+    /// Makes room for what so many writes do, about: to grow step by step took as long as to write a leaf.
+    pub(crate) fn expect(&mut self, writes: usize) {
+        self.made.reserve(writes + writes / 4);
+        self.replaced.reserve(writes + writes / 4);
+        self.patches.reserve(4 * writes);
+    }
+
     /// Takes note of a child that is being replaced where it lies.
     pub(crate) fn note_child(&mut self, parent: NodeRef, nibble: u8, child: NodeRef, hash: [u8; HASH]) {
         self.patches.push(Patch { parent, child, hash, nibble });

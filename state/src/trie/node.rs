@@ -246,12 +246,34 @@ pub(crate) fn make_leaf(
     value: &[u8],
     storage: Option<StorageRef>,
 ) -> NodeRef {
+    let place = arena.allocate(leaf_bytes(path_len, value, storage.is_some()));
+    write_leaf(arena.bytes_mut(place), path_len, write_path, value, storage);
+    place
+}
+
+fn leaf_payload(path_len: usize, value: &[u8]) -> usize {
     let path_item = if path_len == 1 { 1 } else { rlp::header_len(path_len) + path_len };
-    let payload = path_item + rlp::string_len(value);
+    path_item + rlp::string_len(value)
+}
+
+/// Bytes that a leaf takes in memory.
+pub(crate) fn leaf_bytes(path_len: usize, value: &[u8], is_account: bool) -> usize {
+    let payload = leaf_payload(path_len, value);
+    let head = if is_account { ACCOUNT_HEAD } else { HEAD };
+    head + rlp::header_len(payload) + payload
+}
+
+/// Writes a leaf, as [`make_leaf`] makes one, into a place that is large enough.
+pub(crate) fn write_leaf(
+    node: &mut [u8],
+    path_len: usize,
+    write_path: impl FnOnce(&mut [u8]),
+    value: &[u8],
+    storage: Option<StorageRef>,
+) {
+    let payload = leaf_payload(path_len, value);
     let rlp_len = rlp::header_len(payload) + payload;
     let head = if storage.is_some() { ACCOUNT_HEAD } else { HEAD };
-    let place = arena.allocate(head + rlp_len);
-    let node = arena.bytes_mut(place);
     begin(node, if storage.is_some() { 1 } else { 0 }, rlp_len);
     if let Some(storage) = storage {
         node[HEAD..HEAD + 4].copy_from_slice(&storage.root.bits().to_le_bytes());
@@ -261,7 +283,6 @@ pub(crate) fn make_leaf(
     let mut at = rlp::write_list_header(rlp, payload);
     at += write_path_item(&mut rlp[at..], path_len, write_path);
     rlp::write_string(&mut rlp[at..], value);
-    place
 }
 
 /// Writes a path's item; a path of one byte is below 0x80 and stands for itself.

@@ -347,12 +347,41 @@ impl Sweep {
     ) {
         self.drop_left(targets, levels);
         let Self { targets, updates, splits, changes, .. } = self;
-        for spot in updates.iter().filter(|spot| !targets[spot.target as usize].is_left) {
+        // Places first, and what is fetched for them while others are looked for: most were given back long ago.
+        updates.retain(|spot| !targets[spot.target as usize].is_left);
+        let bytes = |spot: &Spot| {
+            let (value, storage) = values.value(spot.write);
+            let path_len = path::hex_prefix_len(NIBBLES - usize::from(spot.depth));
+            node::leaf_bytes(path_len, value.as_ref(), storage.is_some())
+        };
+        let mut sizes: Vec<u32> = Vec::with_capacity(updates.len());
+        for spot in &*updates {
+            let bytes = bytes(spot);
+            let place = levels.place(spot.level.into(), spot.place);
+            arenas.arena(place.arena).prefetch_place(bytes);
+            sizes.push(bytes as u32);
+        }
+        for (spot, bytes) in updates.iter().zip(sizes) {
             let place = levels.place_mut(spot.level.into(), spot.place);
             let (arena, log) = arenas.parts(place.arena);
+            let new = arena.allocate(bytes as usize);
+            arena.prefetch(new, 0..bytes.div_ceil(64) as usize + 1);
             log.replaced.push(place.node);
-            place.node = new_leaf(spot.write, spot.depth.into(), values, arena);
-            log.made.push(place.node);
+            log.made.push(new);
+            place.node = new;
+        }
+        for spot in &*updates {
+            let place = levels.place(spot.level.into(), spot.place);
+            let (arena, _) = arenas.parts(place.arena);
+            let (value, storage) = values.value(spot.write);
+            let (key, depth) = (&values.key(spot.write)[..], spot.depth.into());
+            node::write_leaf(
+                arena.bytes_mut(place.node),
+                path::hex_prefix_len(NIBBLES - depth),
+                |target| path::write_key_tail(target, key, depth, NIBBLES, true),
+                value.as_ref(),
+                storage,
+            );
         }
         for spot in splits {
             if targets[spot.target as usize].is_left {

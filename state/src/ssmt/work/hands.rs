@@ -160,6 +160,11 @@ impl<'a> Hands<'a> {
                 hashed: 0,
             });
             self.take_log(self.held.len() - 1);
+            let writes =
+                count + work.accounts_of(shard).iter().map(|account| account.slots.len()).sum::<usize>();
+            if let Some(held) = self.held.last_mut() {
+                held.log.nodes.expect(writes);
+            }
         }
         let mut shards: Vec<usize> =
             (first..self.held.len()).filter(|index| self.held[*index].guard.is_some()).collect();
