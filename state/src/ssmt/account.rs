@@ -4,14 +4,39 @@
 
 use crate::Account;
 use alloy_primitives::{B256, U256};
-use alloy_rlp::Encodable;
 use alloy_trie::TrieAccount;
 
-/// An account's value in the trie.
+/// Bytes of an account's value in the trie at most.
+pub(crate) const ACCOUNT_VALUE_MAX: usize = 2 + 9 + 33 + 2 * 33;
+
+/// Appends an account's value in the trie.
 pub(crate) fn encode(account: &Account, storage_root: B256, out: &mut Vec<u8>) {
-    out.clear();
     let Account { balance, nonce, code_hash } = *account;
-    TrieAccount { nonce, balance, storage_root, code_hash }.encode(out);
+    let mut value = [0_u8; ACCOUNT_VALUE_MAX];
+    // From the end, where everything has its place.
+    let mut start = ACCOUNT_VALUE_MAX;
+    for hash in [code_hash, storage_root] {
+        start -= 33;
+        value[start] = 0xa0;
+        value[start + 1..start + 33].copy_from_slice(&hash[..]);
+    }
+    for (number, bytes) in [(balance, 32), (U256::from(nonce), 8)] {
+        let digits = number.byte_len();
+        start -= digits;
+        let all = number.to_be_bytes::<32>();
+        value[start..start + digits].copy_from_slice(&all[32 - digits..]);
+        debug_assert!(digits <= bytes, "{number} has {bytes} bytes at most");
+        if digits != 1 || value[start] >= 0x80 {
+            start -= 1;
+            value[start] = 0x80 + digits as u8;
+        }
+    }
+    // More than 55 and less than 256 bytes: two hashes are 66, and nothing else is as long.
+    let payload = ACCOUNT_VALUE_MAX - start;
+    start -= 2;
+    value[start] = 0xf8;
+    value[start + 1] = payload as u8;
+    out.extend_from_slice(&value[start..]);
 }
 
 /// An account and its storage root by its value in the trie.
@@ -78,10 +103,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn accounts_are_their_rlp() {
+        let numbers = [0_u64, 1, 0x7f, 0x80, 0xff, 0x100, u64::MAX];
+        let balances =
+            numbers.map(U256::from).into_iter().chain([U256::MAX, U256::MAX >> 1, U256::ONE << 248]);
+        for balance in balances {
+            for nonce in numbers {
+                let code_hash = B256::repeat_byte(0x77);
+                let storage_root = B256::repeat_byte(0x5a);
+                let mut value = vec![1];
+                encode(&Account { balance, nonce, code_hash }, storage_root, &mut value);
+                let expected = alloy_rlp::encode(TrieAccount { nonce, balance, storage_root, code_hash });
+                assert_eq!(value[1..], expected, "{balance}, {nonce}");
+            }
+        }
+    }
+
+    #[test]
     fn the_storage_root_is_found_without_decoding() {
         let root = B256::repeat_byte(0x5a);
-        let mut value = Vec::new();
         for balance in [U256::ZERO, U256::from(5), U256::MAX] {
+            let mut value = Vec::new();
             encode(&Account { balance, nonce: 300, ..Account::EMPTY }, root, &mut value);
             assert_eq!(storage_root(&value), Some(root));
             assert_eq!(decode(&value).unwrap().1, root);

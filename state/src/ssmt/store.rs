@@ -395,7 +395,7 @@ impl Ssmt {
             return Ok(value(found));
         }
         let shard = home.read();
-        let child = root_child(&shard.arena, found.storage.root, &found.storage_root);
+        let child = root_child(found.storage.root, &found.storage_root);
         let found = walk::find(&shard.arena, child, 0, &key[..], |_| ()).map_err(in_storage)?;
         Ok(value(found))
     }

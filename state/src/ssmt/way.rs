@@ -67,7 +67,7 @@ impl Ssmt {
             let value = value(found);
             return Ok((way, value));
         }
-        let child = root_child(&home.arena, found.storage.root, &found.storage_root);
+        let child = root_child(found.storage.root, &found.storage_root);
         let visit = |depth, rlp| way.push((depth, Bytes::copy_from_slice(rlp)));
         let found = walk::trace(&home.arena, child, 0, &key[..], visit).map_err(in_storage)?;
         let value = value(found);

@@ -92,6 +92,32 @@ impl Arena {
             [(address % CHUNK_UNITS) as usize * UNIT..]
     }
 
+    /// A node, and the place of another one to be written.
+    ///
+    /// # Panics
+    ///
+    /// If they are the same.
+    pub(crate) fn two(&mut self, node: NodeRef, other: NodeRef) -> (&[u8], &mut [u8]) {
+        let [node, other] = [node, other].map(|node| {
+            ((node.address() / CHUNK_UNITS) as usize, (node.address() % CHUNK_UNITS) as usize * UNIT)
+        });
+        if node.0 != other.0 {
+            return match self.chunks.get_disjoint_mut([node.0, other.0]) {
+                Ok([chunk, target]) => (&chunk.bytes()[node.1..], &mut target.bytes_mut()[other.1..]),
+                Err(error) => panic!("two nodes are in chunks of the arena: {error}"),
+            };
+        }
+        let chunk = self.chunks[node.0].bytes_mut();
+        if node.1 < other.1 {
+            let (node_side, target) = chunk.split_at_mut(other.1);
+            (&node_side[node.1..], target)
+        } else {
+            assert!(node.1 > other.1, "a node is no place for another one");
+            let (target, node_side) = chunk.split_at_mut(node.1);
+            (node_side, &mut target[other.1..])
+        }
+    }
+
     /// Asks the processor to fetch what [`Arena::allocate`] looks at for a place of so many bytes.
     #[inline]
     pub(crate) fn prefetch_place(&self, bytes: usize) {

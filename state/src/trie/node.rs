@@ -362,6 +362,69 @@ pub(crate) fn make_branch(arena: &mut Arena, children: &[Child; WIDTH], value: &
     place
 }
 
+/// Whether it is a branch without a value, for all of whose children hashes stand.
+pub(crate) fn is_plain_branch(node: &[u8]) -> bool {
+    kind(node) == Kind::Branch
+        && inlined(node) == 0
+        && rlp_len(node) == plain_rlp_len(below_all(children(node))).0
+        && rlp_of(node).last() == Some(&0x80)
+}
+
+/// Bytes of the RLP of a plain branch with so many children, and of its header.
+fn plain_rlp_len(children: usize) -> (usize, usize) {
+    let payload = WIDTH + 1 + HASH * children;
+    (rlp::header_len(payload) + payload, payload)
+}
+
+/// Bytes that a plain branch takes in memory.
+pub(crate) fn plain_branch_bytes(children: u16) -> usize {
+    let count = children.count_ones() as usize;
+    BRANCH_HEAD + 4 * count + plain_rlp_len(count).0
+}
+
+/// Writes a plain branch with the children of another one, but for those listed by nibble: these are new, and their hashes
+/// are put in later, or they are gone.
+pub(crate) fn write_remade(target: &mut [u8], old: &[u8], changes: &[(u8, NodeRef)]) {
+    let mut present = children(old);
+    for (nibble, child) in changes {
+        present = present & !(1 << nibble) | u16::from(*child != NodeRef::EMPTY) << nibble;
+    }
+    let count = present.count_ones() as usize;
+    let (rlp_len, payload) = plain_rlp_len(count);
+    begin(target, 3, rlp_len);
+    target[HEAD..HEAD + 2].copy_from_slice(&present.to_le_bytes());
+    target[HEAD + 2..HEAD + 4].fill(0);
+    let (refs, rlp) = target[BRANCH_HEAD..].split_at_mut(4 * count);
+    let mut refs = refs.chunks_exact_mut(4);
+    let mut at = rlp::write_list_header(rlp, payload);
+    let old_rlp = rlp_of(old);
+    let (mut old_ref, mut old_item) =
+        (BRANCH_HEAD, old_rlp.len() - plain_rlp_len(below_all(children(old))).1);
+    for nibble in 0..WIDTH {
+        let was_there = children(old) >> nibble & 1 != 0;
+        if present >> nibble & 1 == 0 {
+            rlp[at] = 0x80;
+            at += 1;
+        } else {
+            let place = refs.next().unwrap_or_default();
+            match changes.iter().find(|(changed, _)| usize::from(*changed) == nibble) {
+                Some((_, child)) => {
+                    place.copy_from_slice(&child.bits().to_le_bytes());
+                    rlp[at] = 0xa0;
+                }
+                None => {
+                    place.copy_from_slice(&old[old_ref..old_ref + 4]);
+                    rlp[at..at + ITEM_MAX].copy_from_slice(&old_rlp[old_item..old_item + ITEM_MAX]);
+                }
+            }
+            at += ITEM_MAX;
+        }
+        old_ref += if was_there { 4 } else { 0 };
+        old_item += if was_there { ITEM_MAX } else { 1 };
+    }
+    rlp[at] = 0x80;
+}
+
 fn branch_payload(children: &[Child; WIDTH], value: &[u8]) -> usize {
     children.iter().map(|child| child.item().len()).sum::<usize>() + rlp::string_len(value)
 }

@@ -9,13 +9,13 @@
 //! written by the [`Updater`].
 
 use super::{
-    arena::Arena,
     levels::{Arenas, Levels, Place, ROOT},
-    node::{self, Child, HASH, Kind, NodeRef, StorageRef, WIDTH},
+    node::{self, Child, HASH, Kind, NodeRef, StorageRef},
     path::{self, nibble},
     update::{Updater, Write},
 };
 use alloy_primitives::B256;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Nibbles of a key.
@@ -23,8 +23,8 @@ const NIBBLES: usize = 64;
 /// Nibbles from the root down to where nodes that are made can become as small as to stand in their parents whole:
 /// to be looked at closely below.
 const DEEP: usize = 40;
-/// Cache lines that a branch's head and references take.
-const HEAD_LINES: usize = 2;
+/// Cache lines that hold a branch's head and references, and a whole leaf.
+const HEAD_LINES: usize = 3;
 
 /// What is to be written, by number: sorted by key within each trie, each key once.
 pub(crate) trait Writes {
@@ -310,7 +310,7 @@ impl Sweep {
             for change in changes {
                 children ^= 1 << change.nibble;
             }
-            if node::kind(bytes) != Kind::Branch || children.count_ones() < 2 {
+            if !node::is_plain_branch(bytes) || children.count_ones() < 2 {
                 self.targets[changes[0].target as usize].is_left = true;
             }
         }
@@ -346,7 +346,7 @@ impl Sweep {
         levels: &mut Levels,
     ) {
         self.drop_left(targets, levels);
-        let Self { targets, updates, splits, changes, .. } = self;
+        let Self { targets, updates, splits, .. } = self;
         // Places first, and what is fetched for them while others are looked for: most were given back long ago.
         updates.retain(|spot| !targets[spot.target as usize].is_left);
         let bytes = |spot: &Spot| {
@@ -373,15 +373,7 @@ impl Sweep {
         for spot in &*updates {
             let place = levels.place(spot.level.into(), spot.place);
             let (arena, _) = arenas.parts(place.arena);
-            let (value, storage) = values.value(spot.write);
-            let (key, depth) = (&values.key(spot.write)[..], spot.depth.into());
-            node::write_leaf(
-                arena.bytes_mut(place.node),
-                path::hex_prefix_len(NIBBLES - depth),
-                |target| path::write_key_tail(target, key, depth, NIBBLES, true),
-                value.as_ref(),
-                storage,
-            );
+            write_leaf(arena.bytes_mut(place.node), spot.write, spot.depth.into(), values);
         }
         for spot in splits {
             if targets[spot.target as usize].is_left {
@@ -404,11 +396,68 @@ impl Sweep {
             let node = place.node;
             levels.collect_below(arena, number, node, spot.place, level + 1);
         }
+        self.remake(values, arenas, levels);
+    }
+
+    /// Makes branches with other children in the places of some.
+    fn remake(&mut self, values: &impl Values, arenas: &mut impl Arenas, levels: &mut Levels) {
+        let Self { targets, changes, .. } = self;
+        changes.retain(|change| !targets[change.target as usize].is_left);
+        // As with leaves: places first.
+        let mut made: Vec<(NodeRef, NodeRef)> = Vec::with_capacity(changes.len());
         for changes in changes.chunk_by(is_of_one_branch) {
-            let target = &mut targets[changes[0].target as usize];
-            if !target.is_left {
-                target.leaves += remake(changes, values, arenas, levels);
+            let Change { level, place: number, depth, target, .. } = changes[0];
+            let level = usize::from(level);
+            let place = *levels.place(level, number);
+            let (arena, log) = arenas.parts(place.arena);
+            let mut present = node::children(arena.bytes(place.node));
+            let first = made.len();
+            for change in changes {
+                present ^= 1 << change.nibble;
+                if change.write == REMOVED {
+                    targets[target as usize].leaves -= 1;
+                    log.replaced.push(node::child_ref(arena.bytes(place.node), change.nibble));
+                    made.push((NodeRef::EMPTY, NodeRef::EMPTY));
+                    continue;
+                }
+                targets[target as usize].leaves += 1;
+                let (value, storage) = values.value(change.write);
+                let path_len = path::hex_prefix_len(NIBBLES - usize::from(depth) - 1);
+                let bytes = node::leaf_bytes(path_len, value.as_ref(), storage.is_some());
+                let node = arena.allocate(bytes);
+                arena.prefetch(node, 0..bytes.div_ceil(64) + 1);
+                log.made.push(node);
+                made.push((node, NodeRef::EMPTY));
+                let (arena, nibble) = (place.arena, change.nibble);
+                levels.push(level + 1, Place { node, parent: number, arena, nibble, is_noted: false });
             }
+            let bytes = node::plain_branch_bytes(present);
+            let branch = arena.allocate(bytes);
+            arena.prefetch(branch, 0..bytes.div_ceil(64) + 1);
+            log.made.push(branch);
+            log.replaced.push(place.node);
+            made[first].1 = branch;
+        }
+        let mut made = made.into_iter();
+        for changes in changes.chunk_by(is_of_one_branch) {
+            let Change { level, place: number, depth, .. } = changes[0];
+            let place = levels.place_mut(level.into(), number);
+            let (arena, _) = arenas.parts(place.arena);
+            let mut branch = NodeRef::EMPTY;
+            let mut children: SmallVec<[(u8, NodeRef); 4]> = SmallVec::new();
+            for (change, (leaf, first)) in changes.iter().zip(made.by_ref()) {
+                if branch == NodeRef::EMPTY {
+                    branch = first;
+                }
+                children.push((change.nibble, leaf));
+                if change.write != REMOVED {
+                    write_leaf(arena.bytes_mut(leaf), change.write, usize::from(depth) + 1, values);
+                }
+            }
+            let (old, new) = arena.two(place.node, branch);
+            node::write_remade(new, old, &children);
+            place.node = branch;
+            place.is_noted = true;
         }
     }
 
@@ -443,47 +492,14 @@ fn leaf_len(depth: usize, value_len: usize) -> usize {
     1 + path::hex_prefix_len(NIBBLES - depth) + value_len
 }
 
-fn new_leaf(write: u32, depth: usize, values: &impl Values, arena: &mut Arena) -> NodeRef {
+fn write_leaf(target: &mut [u8], write: u32, depth: usize, values: &impl Values) {
     let (value, storage) = values.value(write);
-    node::make_leaf(
-        arena,
+    let key = &values.key(write)[..];
+    node::write_leaf(
+        target,
         path::hex_prefix_len(NIBBLES - depth),
-        |target| path::write_key_tail(target, &values.key(write)[..], depth, NIBBLES, true),
+        |target| path::write_key_tail(target, key, depth, NIBBLES, true),
         value.as_ref(),
         storage,
-    )
-}
-
-/// Makes a branch with other children in the place of one. Leaves that it gained less leaves that it lost.
-fn remake(changes: &[Change], values: &impl Values, arenas: &mut impl Arenas, levels: &mut Levels) -> i64 {
-    let Change { level, place: number, depth, .. } = changes[0];
-    let level = usize::from(level);
-    let place = *levels.place(level, number);
-    let (arena, log) = arenas.parts(place.arena);
-    let bytes = arena.bytes(place.node);
-    let value = node::branch_value(bytes).to_vec();
-    let mut children: [Child; WIDTH] = std::array::from_fn(|nibble| node::child(bytes, nibble as u8));
-    let mut leaves = 0;
-    for change in changes {
-        let child = &mut children[usize::from(change.nibble)];
-        if change.write == REMOVED {
-            leaves -= 1;
-            log.replaced.push(child.node);
-            *child = Child::EMPTY;
-            continue;
-        }
-        leaves += 1;
-        let node = new_leaf(change.write, usize::from(depth) + 1, values, arena);
-        log.made.push(node);
-        *child = Child::hashed(node, &[0; HASH]);
-        let nibble = change.nibble;
-        levels.push(level + 1, Place { node, parent: number, arena: place.arena, nibble, is_noted: false });
-    }
-    let branch = node::make_branch(arena, &children, &value);
-    log.made.push(branch);
-    log.replaced.push(place.node);
-    let place = levels.place_mut(level, number);
-    place.node = branch;
-    place.is_noted = true;
-    leaves
+    );
 }

@@ -120,8 +120,12 @@ impl<'a> Hands<'a> {
         let first = shards.iter().map(|index| start_of(index, 0)).min().unwrap_or_default();
         let end = shards.iter().map(|index| start_of(index, 1)).max().unwrap_or_default();
         let spans = vec![(0..0, NO_STORAGE); end - first];
-        let mut encoded = Encoded { accounts: &work.accounts, first, spans, values: Vec::new() };
-        let mut value = Vec::with_capacity(112);
+        let mut encoded = Encoded {
+            accounts: &work.accounts,
+            first,
+            spans,
+            values: Vec::with_capacity((end - first) * 100),
+        };
         for index in shards {
             let held = &mut self.held[*index];
             let Some(guard) = &mut held.guard else { continue };
@@ -147,8 +151,7 @@ impl<'a> Hands<'a> {
                 };
                 let start = encoded.values.len();
                 if let Some(after) = &account.after {
-                    account::encode(after, root, &mut value);
-                    encoded.values.extend_from_slice(&value);
+                    account::encode(after, root, &mut encoded.values);
                 }
                 *span = (start..encoded.values.len(), storage);
             }

@@ -311,7 +311,7 @@ impl<'a> Hands<'a> {
             held.log.drop_storage(storage.root);
             return Ok(Some(self.large(account, Arc::default(), slots, NO_STORAGE)));
         }
-        let root = root_child(&guard.arena, storage.root, &root);
+        let root = root_child(storage.root, &root);
         let slots = first as u32..self.slots.len() as u32;
         let whose = Whose::Account(account, number, storage.leaves);
         self.tries.push(SlotTrie { index, root, slots, whose });

@@ -79,18 +79,9 @@ pub(crate) fn storage_in_leaf(leaf: &[u8], value: &[u8]) -> Prepared {
     }
 }
 
-/// The root of a small storage trie, as a parent would see it.
-pub(crate) fn root_child(arena: &Arena, node: NodeRef, hash: &B256) -> Child {
-    if node == NodeRef::EMPTY {
-        return Child::EMPTY;
-    }
-    if node.is_stored() {
-        let rlp = node::rlp_of(arena.bytes(node));
-        if rlp.len() < node::HASH {
-            return Child::with_item(node, rlp);
-        }
-    }
-    Child::hashed(node, &hash.0)
+/// The root of a small storage trie. Whatever its size, a hash stands for it.
+pub(crate) fn root_child(node: NodeRef, hash: &B256) -> Child {
+    if node == NodeRef::EMPTY { Child::EMPTY } else { Child::hashed(node, &hash.0) }
 }
 
 /// All slots below a node, in the order of their keys.
