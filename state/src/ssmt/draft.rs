@@ -1,9 +1,9 @@
 use super::{
     error::{SsmtError, VersionId},
     shard::Shard,
-    store::{FoundAccount, Sealed, Ssmt, Written},
+    store::{FoundAccount, Made, Sealed, Ssmt},
     version::Version,
-    work::{AccountWork, Beforehand, SlotWork, Work},
+    work::{AccountWork, Beforehand, SlotWork, Work, Written},
 };
 use crate::{Account, ChangeSet, CommitSink, Committed, IdleWork};
 use alloy_primitives::{
@@ -259,8 +259,10 @@ impl Shared {
         let work = Work::new(
             ssmt.setting_of_caller(),
             Arc::clone(&parent.top),
-            accounts.into_iter().map(|(account, _)| account).collect(),
-            slots.into_iter().map(|(_, slot)| slot).collect(),
+            Written::Listed {
+                accounts: accounts.into_iter().map(|(account, _)| account).collect(),
+                slots: slots.into_iter().map(|(_, slot)| slot).collect(),
+            },
             std::mem::take(&mut inner.beforehand),
             true,
         );
@@ -338,6 +340,7 @@ impl Inner {
                 after: Some(Account::EMPTY),
                 wiped: false,
                 slots: start..start + group.len(),
+                number: 0,
             };
             start += group.len();
             accounts.push((account, address));
@@ -374,10 +377,9 @@ impl Ssmt {
         };
         inner.stats.rewritten =
             piece.iter().filter(|(key, _)| inner.written.contains_key(key)).count() as u64;
-        let (accounts, slots) = self.work_of_changes(&mut inner, &piece, &accounts);
+        let written = self.work_of_changes(&mut inner, &piece, &accounts);
         let beforehand = std::mem::take(&mut inner.beforehand);
-        let Written { top, logs, nodes_hashed } =
-            self.work(&mut sealing, &parent, accounts, slots, beforehand)?;
+        let Made { top, logs, nodes_hashed } = self.work(&mut sealing, &parent, written, beforehand)?;
         let root = top.hash();
         self.keep_codes(changes);
         let version = versions.insert(shared.parent, Arc::new(top), Arc::clone(changes), logs);
@@ -438,7 +440,7 @@ impl Ssmt {
         inner: &mut Inner,
         piece: &[(SlotKey, U256)],
         accounts: &[AccountLeft],
-    ) -> (Vec<AccountWork>, Vec<SlotWork>) {
+    ) -> Written {
         let (with_slots, slots) = inner.work_of(piece, &self.hasher);
         let ranges: AddressMap<(B256, Range<usize>)> =
             with_slots.into_iter().map(|(work, address)| (address, (work.key, work.slots))).collect();
@@ -455,10 +457,10 @@ impl Ssmt {
             .iter()
             .map(|(address, after, wiped)| {
                 let slots = ranges.get(address).map_or(0..0, |(_, slots)| slots.clone());
-                AccountWork { key: inner.keys[address], after: *after, wiped: *wiped, slots }
+                AccountWork { key: inner.keys[address], after: *after, wiped: *wiped, slots, number: 0 }
             })
             .collect();
         all.sort_unstable_by_key(|account| account.key);
-        (all, slots.into_iter().map(|(_, slot)| slot).collect())
+        Written::Listed { accounts: all, slots: slots.into_iter().map(|(_, slot)| slot).collect() }
     }
 }

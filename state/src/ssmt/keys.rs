@@ -1,169 +1,221 @@
-//! Hashing the addresses and slots of a change set, in batches that workers share.
+//! The hashes of a change set's addresses and slots, in pieces that workers share; and its accounts by shard.
 
-use super::work::{AccountWork, SlotWork};
-use crate::{ChangeSet, SharedWork, Workers};
+use super::{
+    top::SHARDS,
+    work::{AccountWork, SlotWork},
+};
+use crate::ChangeSet;
 use alloy_primitives::B256;
 use citius_hashing::Hasher;
-use parking_lot::Mutex;
 use std::{
     ops::Range,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 /// Keys of a piece of work: as few as fill the lanes well, and no more than what the caches hold.
 const PIECE_MIN: usize = 256;
-const PIECE_MAX: usize = 8192;
+const PIECE_MAX: usize = 4096;
 /// Pieces that each worker has at least, if there are keys enough.
 const PIECES: usize = 4;
 
-/// What change sets write, by hashed keys: accounts sorted by theirs.
-pub(super) fn hash_keys(
-    changes: &Arc<ChangeSet>,
-    hasher: &Arc<Hasher>,
-    workers: &dyn Workers,
-) -> (Vec<AccountWork>, Vec<SlotWork>) {
-    let keys = changes.accounts.len() + changes.slot_count();
-    let pieces = cut(changes, (keys / (PIECES * workers.count().get())).clamp(PIECE_MIN, PIECE_MAX));
-    let work = Arc::new(Work {
-        changes: Arc::clone(changes),
-        hasher: Arc::clone(hasher),
-        done: pieces.iter().map(|_| Mutex::default()).collect(),
-        pieces,
-        next: AtomicUsize::new(0),
-    });
-    if work.pieces.len() > 1 {
-        let shared = Arc::clone(&work);
-        let shared: Arc<SharedWork> = Arc::new(move |_| shared.help());
-        workers.run(&shared);
-    } else {
-        work.help();
-    }
-    let mut accounts: Vec<AccountWork> = Vec::with_capacity(changes.accounts.len());
-    let mut slots = Vec::with_capacity(changes.slot_count());
-    let mut start = 0;
-    for done in &work.done {
-        let mut done = done.lock();
-        accounts.append(&mut done.accounts);
-        slots.append(&mut done.slots);
-    }
-    // The ranges are those of the accounts' slots in order, whatever pieces they were in.
-    for (account, change) in accounts.iter_mut().zip(&changes.accounts) {
-        account.slots = start..start + change.storage.len();
-        start = account.slots.end;
-    }
-    (sorted(&accounts), slots)
-}
-
-/// The accounts by their keys. Numbers are sorted, and accounts moved once: they are large.
-fn sorted(accounts: &[AccountWork]) -> Vec<AccountWork> {
-    let mut order: Vec<(u64, u32)> = (0..)
-        .zip(accounts)
-        .map(|(number, account)| {
-            let mut first = [0; 8];
-            first.copy_from_slice(&account.key[..8]);
-            (u64::from_be_bytes(first), number)
-        })
-        .collect();
-    order.sort_unstable_by(|one, other| {
-        let key = |number: u32| &accounts[number as usize].key;
-        one.0.cmp(&other.0).then_with(|| key(one.1).cmp(key(other.1)))
-    });
-    order.iter().map(|(_, number)| accounts[*number as usize].clone()).collect()
-}
-
-/// Some keys of a change set: accounts' addresses, and slots of one account each.
-#[derive(Debug, Default)]
-struct Piece {
-    addresses: Range<usize>,
-    slots: Vec<(usize, Range<usize>)>,
-}
-
-#[derive(Debug, Default)]
-struct Done {
-    accounts: Vec<AccountWork>,
-    slots: Vec<SlotWork>,
-}
-
+/// A change set by hashed keys. Keys have numbers: first addresses, then slots, account by account.
 #[derive(Debug)]
-struct Work {
+pub(super) struct HashedChanges {
     changes: Arc<ChangeSet>,
-    hasher: Arc<Hasher>,
-    pieces: Vec<Piece>,
-    done: Vec<Mutex<Done>>,
+    /// The number that each account's first slot has among slots, and how many slots there are.
+    firsts: Vec<u32>,
+    /// Keys of a piece: a power of two.
+    piece: usize,
+    digests: Box<[OnceLock<Box<[B256]>>]>,
     next: AtomicUsize,
+    done: AtomicUsize,
+    by_shard: OnceLock<ByShard>,
+    accounts: Box<[OnceLock<Vec<AccountWork>>]>,
 }
 
-/// Cuts a change set into pieces of `size` keys, in order.
-fn cut(changes: &ChangeSet, size: usize) -> Vec<Piece> {
-    let mut pieces = vec![Piece::default()];
-    let mut left = size;
-    for (index, change) in changes.accounts.iter().enumerate() {
-        if left == 0 {
-            pieces.push(Piece { addresses: index..index, slots: Vec::new() });
-            left = size;
+/// The numbers of accounts, those of one shard together.
+#[derive(Debug)]
+struct ByShard {
+    numbers: Vec<u32>,
+    /// Where each shard begins.
+    starts: Box<[u32; SHARDS + 1]>,
+}
+
+impl HashedChanges {
+    /// To be hashed by so many workers.
+    pub(super) fn new(changes: &Arc<ChangeSet>, workers: usize) -> Self {
+        let mut slots = 0;
+        let mut firsts = Vec::with_capacity(changes.accounts.len() + 1);
+        for change in &changes.accounts {
+            firsts.push(slots);
+            slots += change.storage.len() as u32;
         }
-        let mut from = 0;
-        if let Some(piece) = pieces.last_mut() {
-            piece.addresses.end = index + 1;
-            left -= 1;
-        }
-        while from < change.storage.len() {
-            if left == 0 {
-                pieces.push(Piece { addresses: index + 1..index + 1, slots: Vec::new() });
-                left = size;
-            }
-            let end = change.storage.len().min(from + left);
-            if let Some(piece) = pieces.last_mut() {
-                piece.slots.push((index, from..end));
-            }
-            left -= end - from;
-            from = end;
+        firsts.push(slots);
+        let keys = changes.accounts.len() + slots as usize;
+        let piece = (keys / (PIECES * workers)).clamp(PIECE_MIN, PIECE_MAX).next_power_of_two();
+        Self {
+            changes: Arc::clone(changes),
+            firsts,
+            piece,
+            digests: (0..keys.div_ceil(piece)).map(|_| OnceLock::new()).collect(),
+            next: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
+            by_shard: OnceLock::new(),
+            accounts: (0..SHARDS).map(|_| OnceLock::new()).collect(),
         }
     }
-    pieces
-}
 
-impl Work {
-    fn help(&self) {
+    /// Hashes pieces that nobody has begun.
+    pub(super) fn help(&self, hasher: &Hasher) {
         loop {
-            // Relaxed: a number to be taken once; what it stands for is behind a lock.
+            // Relaxed: a number to be taken once.
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(piece) = self.pieces.get(number) else { return };
-            *self.done[number].lock() = self.hash(piece);
+            let Some(digests) = self.digests.get(number) else { return };
+            let start = number * self.piece;
+            let end = (start + self.piece).min(self.changes.accounts.len() + self.slot_count());
+            if digests.set(self.hash(start..end, hasher)).is_err() {
+                panic!("piece {number} is taken once");
+            }
+            // Release pairs with the acquire in `is_done`: who sees all counted sees all digests.
+            self.done.fetch_add(1, Ordering::Release);
         }
     }
 
-    fn hash(&self, piece: &Piece) -> Done {
-        let changes = &self.changes.accounts;
-        let slots = piece.slots.iter().flat_map(|(index, range)| &changes[*index].storage[range.clone()]);
-        let raw: Vec<[u8; 32]> = slots.clone().map(|slot| slot.slot.to_be_bytes()).collect();
-        let addresses = &changes[piece.addresses.clone()];
+    /// Whether all keys are hashed.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire) == self.digests.len()
+    }
+
+    fn slot_count(&self) -> usize {
+        self.firsts.last().copied().unwrap_or_default() as usize
+    }
+
+    fn hash(&self, keys: Range<usize>, hasher: &Hasher) -> Box<[B256]> {
+        let accounts = &self.changes.accounts;
+        let addresses = &accounts[keys.start.min(accounts.len())..keys.end.min(accounts.len())];
+        let first = keys.start.saturating_sub(accounts.len());
+        let end = keys.end.saturating_sub(accounts.len());
+        let mut raw: Vec<[u8; 32]> = Vec::with_capacity(end - first);
+        let mut account = self.firsts.partition_point(|start| *start as usize <= first).saturating_sub(1);
+        while raw.len() < end - first {
+            let start = first + raw.len() - self.firsts[account] as usize;
+            let slots = &accounts[account].storage[start..];
+            let slots = &slots[..slots.len().min(end - first - raw.len())];
+            raw.extend(slots.iter().map(|slot| slot.slot.to_be_bytes()));
+            account += 1;
+        }
         let messages: Vec<&[u8]> = addresses
             .iter()
             .map(|change| change.address.as_slice())
             .chain(raw.iter().map(<[u8; 32]>::as_slice))
             .collect();
         let mut digests = vec![B256::ZERO; messages.len()];
-        self.hasher.hash_each(&messages, &mut digests);
-        let (keys, slot_keys) = digests.split_at(addresses.len());
-        let accounts = addresses.iter().zip(keys).map(|(change, key)| AccountWork {
-            key: *key,
-            after: change.after,
-            wiped: change.storage_wiped,
-            slots: 0..0,
-        });
-        let slots = slots.zip(slot_keys).map(|(slot, key)| SlotWork { key: *key, value: slot.after });
-        Done { accounts: accounts.collect(), slots: slots.collect() }
+        hasher.hash_each(&messages, &mut digests);
+        digests.into()
     }
+
+    #[inline]
+    fn digest(&self, key: usize) -> &B256 {
+        match self.digests[key / self.piece].get() {
+            Some(digests) => &digests[key % self.piece],
+            None => panic!("key {key} is hashed"),
+        }
+    }
+
+    fn by_shard(&self) -> &ByShard {
+        self.by_shard.get_or_init(|| {
+            let count = self.changes.accounts.len();
+            let mut starts = Box::new([0_u32; SHARDS + 1]);
+            for number in 0..count {
+                starts[usize::from(self.digest(number)[0]) + 1] += 1;
+            }
+            for shard in 0..SHARDS {
+                starts[shard + 1] += starts[shard];
+            }
+            let mut next = starts.clone();
+            let mut numbers = vec![0; count];
+            for number in 0..count {
+                let place = &mut next[usize::from(self.digest(number)[0])];
+                numbers[*place as usize] = number as u32;
+                *place += 1;
+            }
+            ByShard { numbers, starts }
+        })
+    }
+
+    /// The accounts of a shard by their keys. All keys must be hashed.
+    pub(super) fn accounts_of(&self, shard: u8) -> &[AccountWork] {
+        self.accounts[usize::from(shard)].get_or_init(|| {
+            let ByShard { numbers, starts } = self.by_shard();
+            let shard = usize::from(shard);
+            // Numbers are sorted, and accounts moved once: they are large.
+            let mut order: Vec<(u64, u32)> = numbers[starts[shard] as usize..starts[shard + 1] as usize]
+                .iter()
+                .map(|number| (beginning(self.digest(*number as usize)), *number))
+                .collect();
+            order.sort_unstable_by(|one, other| {
+                let key = |number: u32| self.digest(number as usize);
+                one.0.cmp(&other.0).then_with(|| key(one.1).cmp(key(other.1)))
+            });
+            let account = |(_, number): (u64, u32)| {
+                let number = number as usize;
+                let change = &self.changes.accounts[number];
+                AccountWork {
+                    key: *self.digest(number),
+                    after: change.after,
+                    wiped: change.storage_wiped,
+                    slots: self.firsts[number] as usize..self.firsts[number + 1] as usize,
+                    number: number as u32,
+                }
+            };
+            order.into_iter().map(account).collect()
+        })
+    }
+
+    /// Appends an account's slots, by their keys.
+    pub(super) fn slots_of(&self, account: &AccountWork, slots: &mut Vec<SlotWork>) {
+        let first = self.changes.accounts.len() + account.slots.start;
+        let all = &self.changes.accounts[account.number as usize].storage;
+        let start = slots.len();
+        slots.extend(
+            (first..).zip(all).map(|(key, slot)| SlotWork { key: *self.digest(key), value: slot.after }),
+        );
+        sort(&mut slots[start..]);
+    }
+}
+
+/// Slots from which on it is faster to sort numbers first.
+const MANY: usize = 64;
+
+/// Sorts slots by their keys.
+pub(super) fn sort(slots: &mut [SlotWork]) {
+    if slots.len() < MANY {
+        slots.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        return;
+    }
+    let mut order: Vec<(u64, u32)> =
+        (0..).zip(&*slots).map(|(number, slot)| (beginning(&slot.key), number)).collect();
+    order.sort_unstable_by(|one, other| {
+        let key = |number: u32| &slots[number as usize].key;
+        one.0.cmp(&other.0).then_with(|| key(one.1).cmp(key(other.1)))
+    });
+    let sorted: Vec<SlotWork> = order.into_iter().map(|(_, number)| slots[number as usize]).collect();
+    slots.copy_from_slice(&sorted);
+}
+
+fn beginning(key: &B256) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&key[..8]);
+    u64::from_be_bytes(first)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AccountChange, CallerAlone, SlotChange};
+    use crate::{AccountChange, SlotChange};
     use alloy_primitives::{Address, U256, keccak256};
 
     #[test]
@@ -171,7 +223,7 @@ mod tests {
         const PIECE: usize = PIECE_MIN;
         let counts = [0, 3, PIECE - 5, 1, 2 * PIECE + 7, 0, PIECE, PIECE - 1, 0, 2];
         let slot = |account: usize, number: usize| U256::from(account * 1_000_000 + number);
-        let accounts = counts.iter().enumerate().map(|(account, count)| AccountChange {
+        let account = |(account, count): (usize, &usize)| AccountChange {
             address: Address::with_last_byte(account as u8),
             before: None,
             after: None,
@@ -183,18 +235,27 @@ mod tests {
                     after: U256::from(number),
                 })
                 .collect(),
-        });
-        let changes = Arc::new(ChangeSet { accounts: accounts.collect(), codes: Vec::new() });
-        let (accounts, slots) = hash_keys(&changes, &Arc::new(Hasher::cpu()), &CallerAlone);
-        assert!(accounts.is_sorted_by_key(|account| account.key));
-        assert_eq!(accounts.len(), counts.len());
-        for (account, change) in changes.accounts.iter().enumerate() {
-            let key = keccak256(change.address);
-            let found = accounts.iter().find(|work| work.key == key).unwrap();
-            assert_eq!(found.slots.len(), counts[account]);
-            for (number, work) in slots[found.slots.clone()].iter().enumerate() {
-                let expected = keccak256(slot(account, number).to_be_bytes::<32>());
-                assert_eq!((work.key, work.value), (expected, U256::from(number)), "{account}, {number}");
+        };
+        for counts in [&counts[..], &counts[..1], &[0; 2 * PIECE], &[]] {
+            let accounts = counts.iter().enumerate().map(account).collect();
+            let changes = Arc::new(ChangeSet { accounts, codes: Vec::new() });
+            let hashed = HashedChanges::new(&changes, 8);
+            hashed.help(&Hasher::cpu());
+            assert!(hashed.is_done());
+            let accounts: Vec<&AccountWork> =
+                (0..=u8::MAX).flat_map(|shard| hashed.accounts_of(shard)).collect();
+            assert!(accounts.is_sorted_by_key(|account| account.key));
+            assert_eq!(accounts.len(), counts.len());
+            for (number, change) in changes.accounts.iter().enumerate() {
+                let key = keccak256(change.address);
+                let found = accounts.iter().find(|work| work.key == key && work.number == number as u32);
+                let mut slots = Vec::new();
+                hashed.slots_of(found.unwrap(), &mut slots);
+                let mut expected: Vec<(B256, U256)> = (0..counts[number])
+                    .map(|at| (keccak256(slot(number, at).to_be_bytes::<32>()), U256::from(at)))
+                    .collect();
+                expected.sort_unstable();
+                assert!(slots.iter().map(|slot| (slot.key, slot.value)).eq(expected), "{number}");
             }
         }
     }

@@ -3,14 +3,11 @@ use super::{
     codes::Codes,
     error::{SsmtError, TrieName, VersionId},
     flat::{Difference, FlatCache, PATH_MAX},
-    keys::hash_keys,
     ownership::Ownership,
     shard::{Shard, ShardLog},
     top::{CUT, SHARDS, Top},
     version::{Version, Versions},
-    work::{
-        AccountWork, Beforehand, NO_STORAGE, Prepared, Setting, SlotWork, Work, root_child, storage_in_leaf,
-    },
+    work::{Beforehand, NO_STORAGE, Prepared, Setting, Work, Written, root_child, storage_in_leaf},
 };
 use crate::{
     Account, ChangeSet, SharedWork, Workers,
@@ -73,7 +70,7 @@ pub(super) struct Sealing {
 }
 
 /// What a change set made of a version.
-pub(super) struct Written {
+pub(super) struct Made {
     pub(super) top: Top,
     pub(super) logs: Vec<(u8, ShardLog)>,
     pub(super) nodes_hashed: u64,
@@ -155,10 +152,9 @@ impl Ssmt {
         versions.end_draft(&self.shards);
         versions.check_out(parent, &self.shards)?;
         let base = Arc::clone(versions.get(parent)?);
-        let (accounts, slots) = hash_keys(changes, &self.hasher, &*self.workers);
-
-        let Written { top, logs, nodes_hashed } =
-            self.work(&mut sealing, &base, accounts, slots, Beforehand::default())?;
+        let written = Written::changes(changes, self.workers.count().get());
+        let Made { top, logs, nodes_hashed } =
+            self.work(&mut sealing, &base, written, Beforehand::default())?;
         let root = top.hash();
         self.keep_codes(changes);
         let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
@@ -191,18 +187,17 @@ impl Ssmt {
         }
     }
 
-    /// Writes accounts, sorted by key, and their slots on top of a version.
+    /// Writes on top of a version.
     pub(super) fn work(
         &self,
         sealing: &mut Sealing,
         base: &Version,
-        accounts: Vec<AccountWork>,
-        slots: Vec<SlotWork>,
+        written: Written,
         beforehand: Beforehand,
-    ) -> Result<Written, SsmtError> {
+    ) -> Result<Made, SsmtError> {
         let setting = self.setting(sealing);
         let parent = Arc::clone(&base.top);
-        let work = Arc::new(Work::new(setting, parent, accounts, slots, beforehand, false));
+        let work = Arc::new(Work::new(setting, parent, written, beforehand, false));
         let shared = Arc::clone(&work);
         let shared: Arc<SharedWork> = Arc::new(move |worker| shared.help(worker));
         self.workers.run(&shared);
@@ -236,7 +231,7 @@ impl Ssmt {
         if every > 0 && sealing.sealed.is_multiple_of(every) {
             self.give_shards(sealing, Ownership::balanced(self.workers.count().get(), &sealing.loads));
         }
-        Ok(Written { top, logs, nodes_hashed })
+        Ok(Made { top, logs, nodes_hashed })
     }
 
     /// Makes a version the current one, and drops those more than [`SsmtConfig::history`] before it, with all that

@@ -1,12 +1,12 @@
 use super::{
     AccountWork, Work,
-    hands::{Hands, Held, Storage},
+    hands::{Batch, Claimed, Hands, Held, Storage},
     large::seal_large,
     storage::{NO_STORAGE, Prepared},
 };
 use crate::{
     ssmt::{
-        account,
+        account::{self, ACCOUNT_VALUE_MAX},
         error::TrieName,
         top::{CUT, Top},
     },
@@ -14,7 +14,7 @@ use crate::{
         levels::Arenas,
         node::{Child, StorageRef},
         plain::root_hash,
-        sweep::{Target, Values, Writes},
+        sweep::{Values, Writes},
         update::{Updater, Write},
     },
 };
@@ -28,7 +28,7 @@ use std::{
 /// Bytes that an account's value has at least: two hashes and two numbers.
 const VALUE_MIN: usize = 68;
 
-impl Writes for &[AccountWork] {
+impl Writes for &[&AccountWork] {
     fn key(&self, write: u32) -> &B256 {
         &self[write as usize].key
     }
@@ -40,9 +40,7 @@ impl Writes for &[AccountWork] {
 
 /// Accounts of some shards as the trie is to have them.
 struct Encoded<'a> {
-    accounts: &'a [AccountWork],
-    /// The account that `spans` begins with.
-    first: usize,
+    accounts: &'a [&'a AccountWork],
     /// Where each value is, and the account's storage.
     spans: Vec<(Range<usize>, StorageRef)>,
     values: Vec<u8>,
@@ -56,54 +54,54 @@ impl<'a> Values for &'a Encoded<'a> {
     }
 
     fn value(&self, write: u32) -> (Self::Value, Option<StorageRef>) {
-        let (span, storage) = &self.spans[write as usize - self.first];
+        let (span, storage) = &self.spans[write as usize];
         (&self.values[span.clone()], Some(*storage))
     }
 }
 
-impl<'a> Hands<'a> {
-    /// Writes the accounts of some claimed shards with their storage roots, which must be hashed, and hashes them.
-    /// `targets` are those that the sweep went down to, in these shards and in others.
-    pub(super) fn write_accounts(&mut self, shards: &[usize], targets: &[Target]) {
+impl Hands<'_> {
+    /// Writes the accounts of some claimed shards of a batch with their storage roots, which must be hashed, and hashes
+    /// them. The other shards' are left as they are.
+    pub(super) fn write_accounts(&mut self, batch: &Batch<'_>, shards: &[usize]) {
         let work = self.work;
-        let encoded = self.encode(shards);
+        let ready: Vec<&Claimed> =
+            batch.shards.iter().filter(|shard| shards.contains(&shard.index)).collect();
+        let encoded = self.encode(batch, &ready);
         let before = self.account_levels.hashed();
         let Self { accounts, account_levels, held, roots, .. } = self;
-        for (number, target) in targets.iter().enumerate() {
-            if shards.contains(&target.arena.into()) {
-                held[usize::from(target.arena)].accounts = Some(target.number);
-            } else {
+        for (number, target) in batch.targets.iter().enumerate() {
+            if !shards.contains(&target.arena.into()) {
                 accounts.leave(number);
             }
         }
-        accounts.apply(targets, &&encoded, held, account_levels);
-        let mut swept =
-            targets.iter().enumerate().filter(|(number, _)| !accounts.is_left(*number)).peekable();
-        for index in shards.iter().copied() {
-            if swept.next_if(|(_, target)| usize::from(target.arena) == index).is_some() {
+        accounts.apply(&batch.targets, &&encoded, held, account_levels);
+        for Claimed { index, writes, target } in ready {
+            if let Some(target) = target.filter(|target| !accounts.is_left(*target)) {
+                held[*index].accounts = Some(batch.targets[target].number);
                 continue;
             }
-            let shard = held[index].shard;
-            let writes: Vec<Write<'_>> = (work.starts[usize::from(shard)]
-                ..work.starts[usize::from(shard) + 1])
+            let shard = held[*index].shard;
+            let writes: Vec<Write<'_>> = writes
+                .clone()
                 .map(|write| {
-                    let (value, storage) = (&encoded).value(write as u32);
-                    let is_there = work.accounts[write].after.is_some();
+                    let (value, storage) = (&encoded).value(write);
+                    let account = batch.accounts[write as usize];
+                    let is_there = account.after.is_some();
                     Write {
-                        key: &work.accounts[write].key[..],
+                        key: &account.key[..],
                         value: is_there.then_some(value),
                         storage: storage.filter(|_| is_there),
                     }
                 })
                 .collect();
-            let (arena, log) = held.parts(index as u16);
+            let (arena, log) = held.parts(*index as u16);
             let mut updater = Updater::new(arena, log);
             match work.parent.sub(shard).and_then(|sub| updater.update(sub, CUT, &writes)) {
                 Ok(child) => {
                     let number = roots.len() as u32;
                     roots.push(child);
-                    account_levels.collect(arena, index as u16, &child, number);
-                    held[index].accounts = Some(number);
+                    account_levels.collect(arena, *index as u16, &child, number);
+                    held[*index].accounts = Some(number);
                 }
                 Err(blinded) => work.fail(TrieName::Accounts, blinded),
             }
@@ -114,25 +112,17 @@ impl<'a> Hands<'a> {
     }
 
     /// What the accounts of some claimed shards are to be.
-    fn encode(&mut self, shards: &[usize]) -> Encoded<'a> {
+    fn encode<'b>(&mut self, batch: &'b Batch<'_>, ready: &[&Claimed]) -> Encoded<'b> {
         let work = self.work;
-        let start_of = |index: &usize, further| work.starts[usize::from(self.held[*index].shard) + further];
-        let first = shards.iter().map(|index| start_of(index, 0)).min().unwrap_or_default();
-        let end = shards.iter().map(|index| start_of(index, 1)).max().unwrap_or_default();
-        let spans = vec![(0..0, NO_STORAGE); end - first];
         let mut encoded = Encoded {
-            accounts: &work.accounts,
-            first,
-            spans,
-            values: Vec::with_capacity((end - first) * 100),
+            accounts: &batch.accounts,
+            spans: vec![(0..0, NO_STORAGE); batch.accounts.len()],
+            values: Vec::with_capacity(batch.accounts.len() * ACCOUNT_VALUE_MAX),
         };
-        for index in shards {
+        for Claimed { index, writes, .. } in ready {
             let held = &mut self.held[*index];
             let Some(guard) = &mut held.guard else { continue };
-            let spans = &mut encoded.spans[work.starts[usize::from(held.shard)] - first..];
-            for ((account, storage), span) in
-                work.accounts_of(held.shard).iter().zip(&held.storages).zip(spans)
-            {
+            for (write, storage) in writes.clone().zip(&held.storages) {
                 let (storage, root) = match storage {
                     Storage::Known(storage, root) => (*storage, *root),
                     Storage::Small(number, leaves) => {
@@ -150,10 +140,10 @@ impl<'a> Hands<'a> {
                     }
                 };
                 let start = encoded.values.len();
-                if let Some(after) = &account.after {
+                if let Some(after) = &batch.accounts[write as usize].after {
                     account::encode(after, root, &mut encoded.values);
                 }
-                *span = (start..encoded.values.len(), storage);
+                encoded.spans[write as usize] = (start..encoded.values.len(), storage);
             }
         }
         encoded

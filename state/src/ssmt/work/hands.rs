@@ -88,6 +88,24 @@ pub(super) struct SlotTrie<'a> {
     pub(super) whose: Whose<'a>,
 }
 
+/// Accounts of some claimed shards, which the sweep goes down to together.
+pub(super) struct Batch<'a> {
+    pub(super) accounts: Vec<&'a AccountWork>,
+    pub(super) shards: Vec<Claimed>,
+    /// The tries that are swept.
+    pub(super) targets: Vec<Target>,
+}
+
+/// A claimed shard of a batch.
+#[derive(Debug, Clone)]
+pub(super) struct Claimed {
+    pub(super) index: usize,
+    /// Its accounts in the batch.
+    pub(super) writes: Range<u32>,
+    /// Its trie among those that are swept.
+    pub(super) target: Option<usize>,
+}
+
 /// Whose trie it is.
 pub(super) enum Whose<'a> {
     /// That of the account with this number in its shard, which had so many slots.
@@ -168,12 +186,12 @@ impl<'a> Hands<'a> {
         }
         let mut shards: Vec<usize> =
             (first..self.held.len()).filter(|index| self.held[*index].guard.is_some()).collect();
-        let targets = self.descend(&shards);
-        for index in shards.iter().copied() {
-            let target = targets.iter().position(|target| usize::from(target.arena) == index);
-            for (number, account) in work.accounts_of(self.held[index].shard).iter().enumerate() {
+        let accounts = self.descend(&shards);
+        for Claimed { index, writes, target } in accounts.shards.iter().cloned() {
+            for (number, write) in writes.enumerate() {
+                let account = accounts.accounts[write as usize];
                 let storage = self
-                    .locate(index, account, number, target.map(|target| (target, &targets[target])))
+                    .locate(index, account, target.map(|target| (target, write)))
                     .and_then(|found| self.storage_of(index, number, account, found));
                 match storage {
                     Ok(Some(storage)) => self.held[index].storages[number] = storage,
@@ -192,7 +210,7 @@ impl<'a> Hands<'a> {
             // While their nodes are in the caches.
             let is_large = |storage: &Storage| matches!(storage, Storage::Large(..));
             shards.retain(|index| !self.held[*index].storages.iter().any(is_large));
-            self.write_accounts(&shards, &targets);
+            self.write_accounts(&accounts, &shards);
         }
         // Release pairs with the acquire in `wait_for`: who sees all counted sees all large tries.
         work.looked_up.fetch_add(batch.len(), Ordering::Release);
@@ -209,26 +227,31 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// Goes down to the accounts of some claimed shards, as far as that is simple; which ones those are.
-    pub(super) fn descend(&mut self, shards: &[usize]) -> Vec<Target> {
+    /// Goes down to the accounts of some claimed shards, as far as that is simple.
+    pub(super) fn descend(&mut self, shards: &[usize]) -> Batch<'a> {
         let work = self.work;
-        let mut targets = Vec::with_capacity(shards.len());
-        for index in shards {
-            let shard = self.held[*index].shard;
+        let mut batch = Batch { accounts: Vec::new(), shards: Vec::new(), targets: Vec::new() };
+        for index in shards.iter().copied() {
+            let shard = self.held[index].shard;
+            let first = batch.accounts.len() as u32;
+            batch.accounts.extend(work.accounts_of(shard));
+            let writes = first..batch.accounts.len() as u32;
+            let mut target = None;
             if let Ok(sub) = work.parent.sub(shard)
                 && sub.node.is_stored()
                 && sub.is_hashed()
             {
-                let writes =
-                    work.starts[usize::from(shard)] as u32..work.starts[usize::from(shard) + 1] as u32;
                 let number = self.roots.len() as u32;
                 self.roots.push(sub);
-                targets.push(Target { root: sub.node, arena: *index as u16, number, writes });
+                target = Some(batch.targets.len());
+                let writes = writes.clone();
+                batch.targets.push(Target { root: sub.node, arena: index as u16, number, writes });
             }
+            batch.shards.push(Claimed { index, writes, target });
         }
         let Self { accounts, account_levels, held, .. } = self;
-        accounts.descend(&targets, CUT, &&work.accounts[..], held, account_levels);
-        targets
+        accounts.descend(&batch.targets, CUT, &&batch.accounts[..], held, account_levels);
+        batch
     }
 
     /// Finds an account's storage, as it is before the writes.
@@ -236,16 +259,15 @@ impl<'a> Hands<'a> {
         &mut self,
         index: usize,
         account: &AccountWork,
-        number: usize,
-        target: Option<(usize, &Target)>,
+        target: Option<(usize, u32)>,
     ) -> Result<Prepared, Lacking> {
         let in_accounts = |blinded| (TrieName::Accounts, blinded);
         let held = &mut self.held[index];
         let Some(guard) = &mut held.guard else { panic!("a shard with accounts is locked") };
         let found = match (self.work.prepared.get(&account.key), target) {
             (Some(prepared), _) => prepared.clone(),
-            (None, Some((target, way))) if !self.accounts.is_left(target) => {
-                match self.accounts.found(way.writes.start + number as u32) {
+            (None, Some((target, write))) if !self.accounts.is_left(target) => {
+                match self.accounts.found(write) {
                     NodeRef::EMPTY => Prepared::NONE,
                     leaf => {
                         let leaf = guard.arena.bytes(leaf);
@@ -294,9 +316,8 @@ impl<'a> Hands<'a> {
             return Ok(Some(Storage::Known(storage, root)));
         }
         let first = self.slots.len();
-        self.slots.extend_from_slice(&work.slots[account.slots.clone()]);
-        let slots = &mut self.slots[first..];
-        slots.sort_unstable_by_key(|slot| slot.key);
+        work.written.slots_of(account, &mut self.slots);
+        let count = self.slots.len() - first;
         if let Some(top) =
             large.or_else(|| storage.root.as_large().map(|number| Arc::clone(guard.large.get(number))))
         {
@@ -304,8 +325,8 @@ impl<'a> Hands<'a> {
             return Ok(Some(self.large(account, top, slots, storage)));
         }
         let is_whole = storage.leaves != UNKNOWN_LEAVES;
-        if is_whole && storage.leaves as usize + slots.len() >= work.setting.large_from as usize {
-            let mut all = Vec::with_capacity(storage.leaves as usize + slots.len());
+        if is_whole && storage.leaves as usize + count >= work.setting.large_from as usize {
+            let mut all = Vec::with_capacity(storage.leaves as usize + count);
             collect_slots(&guard.arena, storage.root, &mut all);
             let slots = merged(all, self.slots.split_off(first));
             held.log.drop_storage(storage.root);
@@ -403,8 +424,8 @@ impl<'a> Hands<'a> {
             };
             let shards: Vec<usize> = (0..self.held.len()).filter(waits).collect();
             for shards in shards.chunks(OWN_BATCH) {
-                let targets = self.descend(shards);
-                self.write_accounts(shards, &targets);
+                let accounts = self.descend(shards);
+                self.write_accounts(&accounts, shards);
             }
         }
         let mut all = Vec::with_capacity(self.held.len());

@@ -2,6 +2,7 @@
 //!
 //! Every worker claims shards, its own first, and keeps them until the end:
 //!
+//! 0. keys are hashed, in pieces that have nothing to do with shards;
 //! 1. accounts are looked up, and small storage tries written;
 //! 2. when all shards are that far, the parts of large storage tries that belong to the claimed shards are written, and
 //!    all storage is hashed, deepest level first, across tries and shards;
@@ -19,11 +20,12 @@ pub(crate) use storage::{NO_STORAGE, Prepared, UNKNOWN_LEAVES, root_child, stora
 
 use super::{
     error::{SsmtError, TrieName},
+    keys::{HashedChanges, sort},
     ownership::Ownership,
     shard::{Shard, ShardLog},
     top::{SHARDS, Sub, Top},
 };
-use crate::{Account, trie::update::Blinded};
+use crate::{Account, ChangeSet, trie::update::Blinded};
 use alloy_primitives::{
     B256, U256,
     map::{B256Map, HashMap},
@@ -57,6 +59,8 @@ pub(crate) struct AccountWork {
     pub(crate) wiped: bool,
     /// Its slots, in the list of all slots.
     pub(crate) slots: Range<usize>,
+    /// Its number in the change set.
+    pub(crate) number: u32,
 }
 
 /// A slot to be written.
@@ -96,11 +100,7 @@ pub(crate) struct Work {
     prepared: B256Map<Prepared>,
     logs: Mutex<HashMap<u8, ShardLog>>,
     pub(crate) parent: Arc<Top>,
-    /// By key.
-    accounts: Vec<AccountWork>,
-    slots: Vec<SlotWork>,
-    /// Where the accounts of each shard begin.
-    starts: Box<[usize; SHARDS + 1]>,
+    written: Written,
     claims: [AtomicBool; SHARDS],
     /// Shards whose accounts were looked up.
     looked_up: AtomicUsize,
@@ -111,6 +111,45 @@ pub(crate) struct Work {
     error: Mutex<Option<SsmtError>>,
     /// A worker panicked: nobody need wait for it.
     is_broken: AtomicBool,
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// All of a change set, whose keys are hashed first.
+    Changes(HashedChanges),
+    /// Accounts by their keys, each once, and their slots.
+    Listed { accounts: Vec<AccountWork>, slots: Vec<SlotWork> },
+}
+
+impl Written {
+    /// A change set that so many workers write.
+    pub(crate) fn changes(changes: &Arc<ChangeSet>, workers: usize) -> Self {
+        Self::Changes(HashedChanges::new(changes, workers))
+    }
+
+    fn accounts_of(&self, shard: u8) -> &[AccountWork] {
+        match self {
+            Self::Changes(changes) => changes.accounts_of(shard),
+            Self::Listed { accounts, .. } => {
+                let start = accounts.partition_point(|account| account.key[0] < shard);
+                let rest = &accounts[start..];
+                &rest[..rest.partition_point(|account| account.key[0] == shard)]
+            }
+        }
+    }
+
+    /// Appends an account's slots, by their keys.
+    fn slots_of(&self, account: &AccountWork, to: &mut Vec<SlotWork>) {
+        match self {
+            Self::Changes(changes) => changes.slots_of(account, to),
+            Self::Listed { slots, .. } => {
+                let start = to.len();
+                to.extend_from_slice(&slots[account.slots.clone()]);
+                sort(&mut to[start..]);
+            }
+        }
+    }
 }
 
 /// What a seal did to a shard.
@@ -126,30 +165,20 @@ pub(crate) struct Done {
 }
 
 impl Work {
-    /// `accounts` by key, each once.
     pub(crate) fn new(
         setting: Setting,
         parent: Arc<Top>,
-        accounts: Vec<AccountWork>,
-        slots: Vec<SlotWork>,
+        written: Written,
         beforehand: Beforehand,
         only_storage: bool,
     ) -> Self {
-        let mut starts = Box::new([accounts.len(); SHARDS + 1]);
-        let mut at = 0;
-        for (shard, start) in starts.iter_mut().enumerate().take(SHARDS) {
-            at += accounts[at..].partition_point(|account| usize::from(account.key[0]) < shard);
-            *start = at;
-        }
         Self {
             setting,
             only_storage,
             prepared: beforehand.prepared,
             logs: Mutex::new(beforehand.logs),
             parent,
-            accounts,
-            slots,
-            starts,
+            written,
             claims: [const { AtomicBool::new(false) }; SHARDS],
             looked_up: AtomicUsize::new(0),
             stored: AtomicUsize::new(0),
@@ -182,6 +211,10 @@ impl Work {
     /// Works until nothing is left that nobody has begun.
     pub(crate) fn help(&self, worker: usize) {
         let guard = BreakOnPanic { work: self };
+        if let Written::Changes(changes) = &self.written {
+            changes.help(&self.setting.hasher);
+            self.wait_for(|| changes.is_done());
+        }
         let mut hands = Hands::new(self);
         let own = self.setting.ownership.range(worker);
         let mut batch = Vec::with_capacity(OWN_BATCH);
@@ -201,13 +234,13 @@ impl Work {
         }
         let count = hands.held.len();
         if count > 0 {
-            self.wait_for(&self.looked_up);
+            self.wait_for(|| self.looked_up.load(Ordering::Acquire) == SHARDS);
             hands.write_large_parts();
             hands.give_parts();
             // As above: who sees all counted sees all parts.
             self.stored.fetch_add(count, Ordering::Release);
             if !self.larges.lock().is_empty() {
-                self.wait_for(&self.stored);
+                self.wait_for(|| self.stored.load(Ordering::Acquire) == SHARDS);
             }
             hands.finish();
         }
@@ -215,12 +248,12 @@ impl Work {
     }
 
     fn accounts_of(&self, shard: u8) -> &[AccountWork] {
-        &self.accounts[self.starts[usize::from(shard)]..self.starts[usize::from(shard) + 1]]
+        self.written.accounts_of(shard)
     }
 
-    fn wait_for(&self, counter: &AtomicUsize) {
+    fn wait_for(&self, is_there: impl Fn() -> bool) {
         let backoff = Backoff::new();
-        while counter.load(Ordering::Acquire) < SHARDS {
+        while !is_there() {
             assert!(!self.is_broken.load(Ordering::Relaxed), "another worker of this seal panicked");
             backoff.snooze();
         }
