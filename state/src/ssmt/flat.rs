@@ -8,7 +8,7 @@
 //! 2. Values are put in by readers under the line's lock, after comparing epochs: never behind a change of the head.
 
 use super::error::VersionId;
-use crate::{Account, ChangeSet};
+use crate::{Account, AccountChange, ChangeSet};
 use alloy_primitives::{
     Address, U256,
     map::{AddressMap, AddressSet, HashMap},
@@ -126,13 +126,15 @@ impl FlatCache {
         }
     }
 
-    /// Makes the values those of another version: what differs is written, or if that is unknown everything forgotten.
-    pub(crate) fn move_to(&self, version: VersionId, difference: Option<&Difference>) {
+    /// Makes the values those of the version that some blocks lead to, done or undone: values that are here become what
+    /// they are there. What is not here is left to readers. Without the blocks, and where these are more than the cache
+    /// holds, everything is forgotten.
+    pub(crate) fn move_to(&self, version: VersionId, steps: Option<&[Step]>) {
         let mut line = self.line.write();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        match difference {
-            Some(difference) => self.write(difference),
-            None => self.clear(),
+        match steps {
+            Some(steps) if !self.is_less_than(steps) => steps.iter().for_each(|step| self.take(step)),
+            _ => self.clear(),
         }
         *line = version;
         self.epoch.fetch_add(1, Ordering::Release);
@@ -149,24 +151,36 @@ impl FlatCache {
         self.forgotten_len.store(0, Ordering::Relaxed);
     }
 
-    fn write(&self, difference: &Difference) {
-        if !difference.unknown.is_empty() {
+    /// Whether it holds less than was written.
+    fn is_less_than(&self, steps: &[Step]) -> bool {
+        let mut accounts = 0;
+        let mut slots = 0;
+        for step in steps {
+            accounts += step.changes.accounts.len() as u64;
+            slots += step.changes.slot_count() as u64;
+        }
+        accounts > self.accounts.capacity() || slots > self.slots.capacity()
+    }
+
+    fn take(&self, step: &Step) {
+        let unknown: Vec<Address> = step.unknown().collect();
+        if !unknown.is_empty() {
             let mut forgotten = self.forgotten.write();
-            for address in &difference.unknown {
-                *forgotten.entry(*address).or_default() += 1;
+            for address in unknown {
+                *forgotten.entry(address).or_default() += 1;
             }
             self.forgotten_len.store(forgotten.len(), Ordering::Relaxed);
         }
         if self.forgotten_len.load(Ordering::Relaxed) > FORGOTTEN_MAX {
             self.clear_slots();
         }
-        for (address, account) in &difference.accounts {
-            self.accounts.insert(*address, *account);
-        }
-        for (address, slots) in &difference.slots {
-            let times = self.times_forgotten(*address);
-            for (slot, value) in slots {
-                self.slots.insert((*address, *slot), (*value, times));
+        for change in &step.changes.accounts {
+            let address = change.address;
+            // What is not here: the error gives the value back.
+            let _ = self.accounts.replace(address, step.account(change), true);
+            let times = self.times_forgotten(address);
+            for (slot, value) in step.slots(change) {
+                let _ = self.slots.replace((address, slot), (value, times), true);
             }
         }
     }
@@ -196,6 +210,32 @@ impl FlatCache {
 pub(crate) struct Step {
     pub(crate) changes: Arc<ChangeSet>,
     pub(crate) is_forward: bool,
+}
+
+impl Step {
+    /// Accounts of which only the slots that [`Step::slots`] tells are known: all others may be other ones.
+    fn unknown(&self) -> impl Iterator<Item = Address> {
+        self.changes.accounts.iter().filter(|change| is_unknown(change)).map(|change| change.address)
+    }
+
+    /// What becomes of an account.
+    fn account(&self, change: &AccountChange) -> Option<Account> {
+        if self.is_forward { change.after } else { change.before }
+    }
+
+    /// What becomes of its slots.
+    fn slots<'a>(&self, change: &'a AccountChange) -> impl Iterator<Item = (U256, U256)> + 'a {
+        let is_forward = self.is_forward;
+        // Of an account that is gone or was wiped, what the block says is not all that there was before it.
+        let is_told = if is_forward { change.after.is_some() } else { !is_unknown(change) };
+        let slots = if is_told { &change.storage[..] } else { &[] };
+        slots.iter().map(move |slot| (slot.slot, if is_forward { slot.after } else { slot.before }))
+    }
+}
+
+/// Whether a change set does not say which slots an account had. (What did not exist had none.)
+fn is_unknown(change: &AccountChange) -> bool {
+    (change.storage_wiped || change.after.is_none()) && change.before.is_some()
 }
 
 /// Values of one version that differ from another one's.
@@ -228,24 +268,16 @@ impl Difference {
         difference
     }
 
-    fn step(&mut self, Step { changes, is_forward }: &Step) {
-        for change in &changes.accounts {
-            let address = change.address;
-            self.accounts.insert(address, if *is_forward { change.after } else { change.before });
-            let is_wiped = change.storage_wiped || change.after.is_none();
-            if is_wiped && change.before.is_some() {
-                // A change set does not say which slots there were. (What did not exist had none.)
-                self.unknown.insert(address);
-                self.slots.remove(&address);
-                if !is_forward {
-                    continue;
-                }
-            }
-            let is_gone = *is_forward && change.after.is_none();
-            if !is_gone && !change.storage.is_empty() {
-                let slots = self.slots.entry(address).or_default();
-                let value = |slot: &crate::SlotChange| if *is_forward { slot.after } else { slot.before };
-                slots.extend(change.storage.iter().map(|slot| (slot.slot, value(slot))));
+    fn step(&mut self, step: &Step) {
+        for address in step.unknown() {
+            self.unknown.insert(address);
+            self.slots.remove(&address);
+        }
+        for change in &step.changes.accounts {
+            self.accounts.insert(change.address, step.account(change));
+            let mut slots = step.slots(change).peekable();
+            if slots.peek().is_some() {
+                self.slots.entry(change.address).or_default().extend(slots);
             }
         }
     }

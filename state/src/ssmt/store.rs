@@ -2,7 +2,7 @@ use super::{
     account::SlotValue,
     codes::Codes,
     error::{SsmtError, TrieName, VersionId},
-    flat::{Difference, FlatCache, PATH_MAX},
+    flat::{FlatCache, PATH_MAX},
     ownership::Ownership,
     shard::{Shard, ShardLog},
     top::{CUT, SHARDS, Top},
@@ -248,7 +248,7 @@ impl Ssmt {
                 versions.get(version)?;
                 versions.steps(*flat.line(), version, PATH_MAX)
             };
-            flat.move_to(version, steps.map(|steps| Difference::of(&steps)).as_ref());
+            flat.move_to(version, steps.as_deref());
         }
         self.versions.write().set_head(version, self.config.history, &self.shards)
     }
