@@ -382,6 +382,23 @@ pub(crate) fn plain_branch_bytes(children: u16) -> usize {
     BRANCH_HEAD + 4 * count + plain_rlp_len(count).0
 }
 
+/// Writes a plain branch whose children, and their hashes, are put in later.
+pub(crate) fn write_plain_branch(target: &mut [u8], present: u16) {
+    let count = below_all(present);
+    let (rlp_len, payload) = plain_rlp_len(count);
+    begin(target, 3, rlp_len);
+    target[HEAD..HEAD + 2].copy_from_slice(&present.to_le_bytes());
+    target[HEAD + 2..HEAD + 4].fill(0);
+    let rlp = &mut target[BRANCH_HEAD + 4 * count..];
+    let mut at = rlp::write_list_header(rlp, payload);
+    for nibble in 0..WIDTH {
+        let is_there = present >> nibble & 1 != 0;
+        rlp[at] = if is_there { 0xa0 } else { 0x80 };
+        at += if is_there { ITEM_MAX } else { 1 };
+    }
+    rlp[at] = 0x80;
+}
+
 /// Writes a plain branch with the children of another one, but for those listed by nibble: these are new, and their hashes
 /// are put in later, or they are gone.
 pub(crate) fn write_remade(target: &mut [u8], old: &[u8], changes: &[(u8, NodeRef)]) {

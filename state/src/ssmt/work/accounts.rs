@@ -12,9 +12,9 @@ use crate::{
     },
     trie::{
         levels::Arenas,
-        node::{Child, StorageRef},
+        node::{Child, NodeRef, StorageRef},
         plain::root_hash,
-        sweep::{Values, Writes},
+        sweep::{Target, Values, Writes, grow},
         update::{Updater, Write},
     },
 };
@@ -81,17 +81,24 @@ impl Hands<'_> {
                 continue;
             }
             let shard = held[*index].shard;
+            let is_empty = work.parent.sub(shard).is_ok_and(|sub| sub.is_empty());
+            let is_there = |write: u32| batch.accounts[write as usize].after.is_some();
+            if is_empty && writes.clone().all(is_there) {
+                let number = roots.len() as u32;
+                roots.push(Child::EMPTY);
+                let (root, writes) = (NodeRef::EMPTY, writes.clone());
+                let target = Target { root, arena: *index as u16, number, writes };
+                grow(&target, CUT, &&encoded, held, account_levels);
+                held[*index].accounts = Some(number);
+                continue;
+            }
             let writes: Vec<Write<'_>> = writes
                 .clone()
                 .map(|write| {
                     let (value, storage) = (&encoded).value(write);
-                    let account = batch.accounts[write as usize];
-                    let is_there = account.after.is_some();
-                    Write {
-                        key: &account.key[..],
-                        value: is_there.then_some(value),
-                        storage: storage.filter(|_| is_there),
-                    }
+                    let key = &batch.accounts[write as usize].key[..];
+                    let value = is_there(write).then_some(value);
+                    Write { key, value, storage: storage.filter(|_| value.is_some()) }
                 })
                 .collect();
             let (arena, log) = held.parts(*index as u16);

@@ -18,7 +18,7 @@ use crate::{
         levels::{Arenas, Levels},
         log::Log,
         node::{self, Child, NodeRef, StorageRef},
-        sweep::{Sweep, Target},
+        sweep::{Sweep, Target, grow},
         update::{Blinded, Updater},
         walk::{self, Found},
     },
@@ -359,6 +359,16 @@ impl<'a> Hands<'a> {
             let target = swept.next_if(|target| targets[*target].number == number);
             let added = match target.filter(|target| !self.storage.is_left(*target)) {
                 Some(target) => self.storage.leaves_added(target),
+                None if trie.root.is_empty() && self.adds_all(trie) => {
+                    let target = Target {
+                        root: NodeRef::EMPTY,
+                        arena: trie.index as u16,
+                        number,
+                        writes: trie.slots.clone(),
+                    };
+                    grow(&target, depth, &Slots(&self.slots), &mut self.held, &mut self.levels);
+                    trie.slots.len() as i64
+                }
                 None => match self.write_alone(trie, number, depth) {
                     Ok(added) => added,
                     Err(blinded) => {
@@ -386,6 +396,12 @@ impl<'a> Hands<'a> {
         self.hash();
         self.tries = tries;
         self.tries.clear();
+    }
+
+    /// Whether all that is written to a trie has values, and there is something.
+    fn adds_all(&self, trie: &SlotTrie<'_>) -> bool {
+        let slots = &self.slots[trie.slots.start as usize..trie.slots.end as usize];
+        !slots.is_empty() && slots.iter().all(|slot| !slot.value.is_zero())
     }
 
     /// Writes a trie by itself; leaves added less leaves removed.
