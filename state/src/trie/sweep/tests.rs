@@ -1,0 +1,272 @@
+//! Sweeps beside the [`Updater`], on keys that share prefixes of all lengths, and values short enough to be inlined.
+
+use super::*;
+use crate::trie::{
+    arena::Arena,
+    log::Log,
+    plain::{Trie, root_hash},
+    walk::{self, Found},
+};
+use alloy_primitives::{B256, keccak256};
+use citius_hashing::Hasher;
+use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng};
+use std::{collections::BTreeMap, mem::take};
+
+const TRIES: usize = 5;
+const ARENAS: usize = 2;
+
+type Map = BTreeMap<B256, Vec<u8>>;
+
+/// Writes to all tries of a round, those of each sorted.
+struct Round(Vec<(B256, Option<Vec<u8>>)>);
+
+impl Writes for Round {
+    fn key(&self, write: u32) -> &B256 {
+        &self.0[write as usize].0
+    }
+
+    fn value_len(&self, write: u32) -> Option<usize> {
+        self.0[write as usize].1.as_ref().map(Vec::len)
+    }
+}
+
+impl Values for Round {
+    type Value = Vec<u8>;
+
+    fn key(&self, write: u32) -> &B256 {
+        &self.0[write as usize].0
+    }
+
+    fn value(&self, write: u32) -> (Vec<u8>, Option<StorageRef>) {
+        (self.0[write as usize].1.clone().unwrap(), None)
+    }
+}
+
+#[derive(Default)]
+struct Forest(Vec<(Arena, Log)>);
+
+impl Arenas for Forest {
+    fn arena(&self, number: u16) -> &Arena {
+        &self.0[usize::from(number)].0
+    }
+
+    fn parts(&mut self, number: u16) -> (&mut Arena, &mut Log) {
+        let (arena, log) = &mut self.0[usize::from(number)];
+        (arena, log)
+    }
+}
+
+/// How many tries were written in each way.
+#[derive(Debug, Default)]
+struct Ways {
+    swept: usize,
+    grown: usize,
+    left: usize,
+}
+
+/// Asserts that every node below a child has the hash that its parent has for it, and none is fresh.
+fn check(arena: &Arena, child: &Child) {
+    assert!(!child.node.is_fresh());
+    if child.is_empty() {
+        return;
+    }
+    let bytes = arena.bytes(child.node);
+    match child.hash() {
+        Some(hash) => assert_eq!(B256::from(hash), keccak256(node::rlp_of(bytes))),
+        None => assert_eq!(child.item(), node::rlp_of(bytes)),
+    }
+    match node::kind(bytes) {
+        Kind::Leaf | Kind::Account => {}
+        Kind::Extension => check(arena, &node::extension(bytes).1),
+        Kind::Branch => (0..16).for_each(|nibble| check(arena, &node::child(bytes, nibble))),
+    }
+}
+
+fn check_values(arena: &Arena, root: &Child, map: &Map) {
+    check(arena, root);
+    for (key, value) in map {
+        let found = walk::find(arena, *root, 0, &key[..], |_| ()).unwrap();
+        assert!(matches!(found, Found::Value { value: found, .. } if found == value), "{key}: {found:?}");
+    }
+}
+
+fn key(random: &mut SmallRng, map: &Map, is_odd: bool) -> B256 {
+    if map.is_empty() || random.random_bool(0.3) {
+        return B256::from(random.random::<[u8; 32]>());
+    }
+    let (known, _) = map.iter().nth(random.random_range(0..map.len())).unwrap();
+    let mut key = *known;
+    match random.random_range(0..4) {
+        // That of a leaf.
+        _ if !is_odd => {}
+        0 | 1 => {}
+        // One that shares a beginning, short or long, with a leaf.
+        2 => key[random.random_range(0..4)] ^= 1 << random.random_range(0..8),
+        _ => key[random.random_range(0..32)] ^= 1 << random.random_range(0..8),
+    }
+    key
+}
+
+fn value(random: &mut SmallRng, is_odd: bool) -> Option<Vec<u8>> {
+    let len = match random.random_range(0..30) {
+        0 => return None,
+        1..9 if is_odd => return None,
+        9..15 => 1,
+        15 => 300,
+        _ => random.random_range(1..40),
+    };
+    let mut value = vec![0; len];
+    random.fill_bytes(&mut value);
+    Some(value)
+}
+
+/// Writes by sweeps what can be, the rest by itself, as a seal does. Leaves added less leaves removed, by trie.
+fn write(
+    forest: &mut Forest,
+    roots: &mut [Child],
+    round: &Round,
+    ranges: &[Range<u32>],
+    ways: &mut Ways,
+) -> [i64; TRIES] {
+    let mut leaves = [0; TRIES];
+    let (mut sweep, mut levels) = (Sweep::default(), Levels::default());
+    let target = |number: usize, root: NodeRef| Target {
+        root,
+        arena: (number % ARENAS) as u16,
+        number: number as u32,
+        writes: ranges[number].clone(),
+    };
+    let is_swept =
+        |number: usize, root: &Child| root.node.is_stored() && root.is_hashed() && !ranges[number].is_empty();
+    let targets: Vec<Target> = (0..TRIES)
+        .filter(|number| is_swept(*number, &roots[*number]))
+        .map(|number| target(number, roots[number].node))
+        .collect();
+    sweep.descend(&targets, 0, round, forest, &mut levels);
+    for (number, target) in targets.iter().enumerate().filter(|(number, _)| !sweep.is_left(*number)) {
+        for write in target.writes.clone() {
+            let leaf = sweep.found(write);
+            let arena = forest.arena(target.arena);
+            let known =
+                walk::find(arena, roots[target.number as usize], 0, &round.0[write as usize].0[..], |_| ());
+            match known.unwrap() {
+                Found::Absent => assert_eq!(leaf, NodeRef::EMPTY, "{number}"),
+                Found::Value { value, .. } => assert_eq!(node::leaf(arena.bytes(leaf)).1, value),
+            }
+        }
+    }
+    sweep.apply(&targets, round, forest, &mut levels);
+    for (number, root) in roots.iter_mut().enumerate() {
+        let swept = targets.iter().position(|target| target.number as usize == number);
+        if let Some(swept) = swept.filter(|target| !sweep.is_left(*target)) {
+            ways.swept += 1;
+            leaves[number] += sweep.leaves_added(swept);
+            continue;
+        }
+        let writes = &round.0[ranges[number].start as usize..ranges[number].end as usize];
+        if root.is_empty() && !writes.is_empty() && writes.iter().all(|(_, value)| value.is_some()) {
+            ways.grown += 1;
+            leaves[number] += writes.len() as i64;
+            grow(&target(number, NodeRef::EMPTY), 0, round, forest, &mut levels);
+            continue;
+        }
+        ways.left += usize::from(!writes.is_empty());
+        let writes: Vec<Write<'_>> = writes
+            .iter()
+            .map(|(key, value)| Write { key: &key[..], value: value.as_deref(), storage: None })
+            .collect();
+        let (arena, log) = forest.parts((number % ARENAS) as u16);
+        let mut updater = Updater::new(arena, log);
+        *root = updater.update(*root, 0, &writes).unwrap();
+        leaves[number] += updater.leaves_added();
+        levels.collect(arena, (number % ARENAS) as u16, root, number as u32);
+    }
+    levels.hash(forest, roots, 0, &Hasher::cpu());
+    leaves
+}
+
+#[test]
+fn sweeps_make_what_the_updater_makes() {
+    const SEED: u64 = 0x5eed;
+    let seed = std::env::var("CITIUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
+    let rounds = if std::env::var_os("CITIUS_LONG").is_some() { 20_000 } else { 400 };
+    println!("CITIUS_SEED={seed}");
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut ways = Ways::default();
+    let mut plain: Vec<Trie> = (0..TRIES).map(|_| Trie::new()).collect();
+    let mut maps: Vec<Map> = vec![Map::new(); TRIES];
+    let mut forest = Forest((0..ARENAS).map(|_| Default::default()).collect());
+    let mut roots = [Child::EMPTY; TRIES];
+    for number in 0..rounds {
+        let mut round = Round(Vec::new());
+        let mut ranges = Vec::new();
+        for map in &maps {
+            let most = if random.random_bool(0.1) { 200 } else { 12 };
+            let (is_wiped, is_odd) = (random.random_bool(0.02), random.random_bool(0.2));
+            let mut writes: Map = Map::new();
+            let mut deleted = Vec::new();
+            for _ in 0..random.random_range(0..most) {
+                let key = key(&mut random, map, is_odd);
+                match value(&mut random, is_odd) {
+                    Some(value) => drop(writes.insert(key, value)),
+                    None => deleted.push(key),
+                }
+            }
+            let mut all: BTreeMap<B256, Option<Vec<u8>>> =
+                writes.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            let wiped = map.keys().filter(|_| is_wiped).copied();
+            all.extend(deleted.into_iter().chain(wiped).map(|key| (key, None)));
+            let first = round.0.len() as u32;
+            round.0.extend(all);
+            ranges.push(first..round.0.len() as u32);
+        }
+        let before = roots;
+        let leaves = write(&mut forest, &mut roots, &round, &ranges, &mut ways);
+        let is_undone = random.random_bool(0.25);
+        for (trie, root) in roots.iter().enumerate() {
+            let writes = &round.0[ranges[trie].start as usize..ranges[trie].end as usize];
+            let map = &mut maps[trie];
+            let old = map.clone();
+            for (key, value) in writes {
+                match value {
+                    Some(value) => drop(map.insert(*key, value.clone())),
+                    None => drop(map.remove(key)),
+                }
+            }
+            let pairs: Vec<(&[u8], Option<&[u8]>)> =
+                writes.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
+            plain[trie].write(&pairs).unwrap();
+            assert_eq!(map.len() as i64, old.len() as i64 + leaves[trie]);
+            assert_eq!(root_hash(root), plain[trie].root(&Hasher::cpu()), "round {number}, trie {trie}");
+            check_values(forest.arena((trie % ARENAS) as u16), root, map);
+            if is_undone {
+                *map = old;
+                plain[trie] = Trie::new();
+                let pairs: Vec<(&[u8], Option<&[u8]>)> =
+                    map.iter().map(|(key, value)| (&key[..], Some(&value[..]))).collect();
+                plain[trie].write(&pairs).unwrap();
+            }
+        }
+        for (arena, log) in &mut forest.0 {
+            let mut log = take(log);
+            if is_undone {
+                // There, back, and there again, before it is given up.
+                log.back(arena);
+                log.forth(arena);
+                log.back(arena);
+                log.undo(arena);
+            } else {
+                log.finish(arena);
+            }
+        }
+        if is_undone {
+            roots = before;
+            for (trie, root) in roots.iter().enumerate() {
+                assert_eq!(root_hash(root), plain[trie].root(&Hasher::cpu()), "round {number} undone");
+                check_values(forest.arena((trie % ARENAS) as u16), root, &maps[trie]);
+            }
+        }
+    }
+    println!("{ways:?}");
+    assert!(ways.swept > rounds && ways.grown > rounds / 100 && ways.left > rounds / 4, "{ways:?}");
+}
