@@ -9,7 +9,7 @@ use crate::trie::{
 };
 use alloy_primitives::{B256, keccak256};
 use citius_hashing::Hasher;
-use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng};
+use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use std::{collections::BTreeMap, mem::take};
 
 const TRIES: usize = 5;
@@ -64,26 +64,28 @@ struct Ways {
     left: usize,
 }
 
-/// Asserts that every node below a child has the hash that its parent has for it, and none is fresh.
-fn check(arena: &Arena, child: &Child) {
+/// Asserts that every node below a child has the hash that its parent has for it, and none is fresh; the memory that they
+/// take.
+fn check(arena: &Arena, child: &Child) -> usize {
     assert!(!child.node.is_fresh());
     if child.is_empty() {
-        return;
+        return 0;
     }
     let bytes = arena.bytes(child.node);
     match child.hash() {
         Some(hash) => assert_eq!(B256::from(hash), keccak256(node::rlp_of(bytes))),
         None => assert_eq!(child.item(), node::rlp_of(bytes)),
     }
-    match node::kind(bytes) {
-        Kind::Leaf | Kind::Account => {}
+    let below = match node::kind(bytes) {
+        Kind::Leaf | Kind::Account => 0,
         Kind::Extension => check(arena, &node::extension(bytes).1),
-        Kind::Branch => (0..16).for_each(|nibble| check(arena, &node::child(bytes, nibble))),
-    }
+        Kind::Branch => (0..16).map(|nibble| check(arena, &node::child(bytes, nibble))).sum(),
+    };
+    below + node::bytes_of(bytes).next_multiple_of(8)
 }
 
 fn check_values(arena: &Arena, root: &Child, map: &Map) {
-    check(arena, root);
+    let _ = check(arena, root);
     for (key, value) in map {
         let found = walk::find(arena, *root, 0, &key[..], |_| ()).unwrap();
         assert!(matches!(found, Found::Value { value: found, .. } if found == value), "{key}: {found:?}");
@@ -91,18 +93,25 @@ fn check_values(arena: &Arena, root: &Child, map: &Map) {
 }
 
 fn key(random: &mut SmallRng, map: &Map, is_odd: bool) -> B256 {
-    if map.is_empty() || random.random_bool(0.3) {
+    if random.random_bool(0.3) {
         return B256::from(random.random::<[u8; 32]>());
     }
-    let (known, _) = map.iter().nth(random.random_range(0..map.len())).unwrap();
-    let mut key = *known;
+    let few = if is_odd && random.random_bool(0.7) { 4 } else { usize::MAX };
+    let known = map.keys().nth(random.random_range(0..map.len().clamp(1, few)));
+    let mut key = known.copied().unwrap_or(B256::repeat_byte(7));
     match random.random_range(0..4) {
         // That of a leaf.
         _ if !is_odd => {}
-        0 | 1 => {}
+        0 => {}
         // One that shares a beginning, short or long, with a leaf.
-        2 => key[random.random_range(0..4)] ^= 1 << random.random_range(0..8),
-        _ => key[random.random_range(0..32)] ^= 1 << random.random_range(0..8),
+        1 => key[random.random_range(0..4)] ^= 1 << random.random_range(0..8),
+        // One that parts from others at the same nibble, so that there are branches of many leaves deep down.
+        _ => {
+            let nibble: usize = *[9, 40, 57, 61, 63].choose(random).unwrap();
+            let digit = random.random_range(0..16_u8);
+            let byte = &mut key[nibble / 2];
+            *byte = if nibble % 2 == 0 { *byte & 0xf | digit << 4 } else { *byte & 0xf0 | digit };
+        }
     }
     key
 }
@@ -201,8 +210,8 @@ fn sweeps_make_what_the_updater_makes() {
         let mut round = Round(Vec::new());
         let mut ranges = Vec::new();
         for map in &maps {
-            let most = if random.random_bool(0.1) { 200 } else { 12 };
-            let (is_wiped, is_odd) = (random.random_bool(0.02), random.random_bool(0.2));
+            let most = *[200, 12, 12, 12, 4, 4, 4, 4].choose(&mut random).unwrap();
+            let (is_wiped, is_odd) = (random.random_bool(0.04), random.random_bool(0.3));
             let mut writes: Map = Map::new();
             let mut deleted = Vec::new();
             for _ in 0..random.random_range(0..most) {
@@ -266,7 +275,42 @@ fn sweeps_make_what_the_updater_makes() {
                 check_values(forest.arena((trie % ARENAS) as u16), root, &maps[trie]);
             }
         }
+        for (at, (arena, _)) in forest.0.iter().enumerate() {
+            let roots = roots.iter().skip(at).step_by(ARENAS);
+            let used: usize = roots.map(|root| check(arena, root)).sum();
+            assert_eq!(
+                arena.live_bytes(),
+                used as u64,
+                "round {number}: nothing is lost, or given back twice"
+            );
+        }
     }
     println!("{ways:?}");
     assert!(ways.swept > rounds && ways.grown > rounds / 100 && ways.left > rounds / 4, "{ways:?}");
+}
+
+/// Two keys alike but for one nibble, with values of one byte: at once, and one after the other.
+#[test]
+fn nodes_below_32_bytes_stand_in_their_parents() {
+    let one = B256::repeat_byte(7);
+    for nibble in [1_usize, 5, 6, 9, 40, 61, 63] {
+        let mut other = one;
+        other[nibble / 2] ^= 0x11;
+        let mut keys = [one, other];
+        keys.sort_unstable();
+        let mut plain = Trie::new();
+        plain.write(&keys.each_ref().map(|key| (&key[..], Some(&[1][..])))).unwrap();
+        for rounds in [vec![vec![0, 1]], vec![vec![0], vec![1]]] {
+            let mut forest = Forest((0..ARENAS).map(|_| Default::default()).collect());
+            let mut roots = [Child::EMPTY; TRIES];
+            for round in rounds {
+                let round = Round(round.into_iter().map(|key: usize| (keys[key], Some(vec![1]))).collect());
+                let end = round.0.len() as u32;
+                let ranges = [0..end, end..end, end..end, end..end, end..end];
+                write(&mut forest, &mut roots, &round, &ranges, &mut Ways::default());
+            }
+            assert_eq!(root_hash(&roots[0]), plain.root(&Hasher::cpu()), "nibble {nibble}");
+            check(forest.arena(0), &roots[0]);
+        }
+    }
 }
