@@ -1,8 +1,11 @@
 //! The state root. Contestants must be interleaved and their answers compared, so this is no criterion bench.
 //!
 //! ```text
-//! cargo bench -p citius-benches --bench root -- [block] [bulk] [growth] [--blocks N] [--repeats N] [--json FILE] [--svg FILE]
+//! cargo bench -p citius-benches --bench root -- [block] [alone] [bulk] [growth] [--blocks N] [--repeats N] [--json FILE] [--svg FILE]
 //! ```
+//!
+//! `block` has everyone write each block in turn, so that nobody finds anything in the caches; `alone` is the same without
+//! the others, as close to a node that does nothing but seal as `block` is to one that does everything else in between.
 
 use citius_benches::{
     Size, WrongAnswer, banner,
@@ -25,7 +28,7 @@ struct Options {
     svg: Option<String>,
 }
 
-const PARTS: [&str; 3] = ["block", "bulk", "growth"];
+const PARTS: [&str; 4] = ["block", "alone", "bulk", "growth"];
 
 impl Options {
     fn parse(size: Size) -> Result<Self, Box<dyn Error>> {
@@ -83,7 +86,8 @@ fn run(size: Size) -> Result<(), Box<dyn Error>> {
             if threads.is_pinned { "pinned" } else { "not pinned" }
         );
         let figures = match part.as_str() {
-            "block" => block(&threads, &options, is_smoke)?,
+            "block" => block(Contestants::All, &threads, &options, is_smoke)?,
+            "alone" => block(Contestants::Nobody, &threads, &options, is_smoke)?,
             "bulk" => bulks(&threads, &options, is_smoke)?,
             _ => grow(&threads, &options, is_smoke, &before.processor)?,
         };
@@ -96,10 +100,15 @@ fn run(size: Size) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn block(threads: &Threads, options: &Options, is_smoke: bool) -> Result<Value, Box<dyn Error>> {
+fn block(
+    contestants: Contestants,
+    threads: &Threads,
+    options: &Options,
+    is_smoke: bool,
+) -> Result<Value, Box<dyn Error>> {
     let shape = if is_smoke { Shape::of_leaves(20_000) } else { Shape::FIVE_MILLION };
     let world = World::new(shape);
-    let mut contest = Contest::new(&world, Contestants::All, threads, is_smoke)?;
+    let mut contest = Contest::new(&world, contestants, threads, is_smoke)?;
     let figures = contest.run(Writes::MAINNET_BLOCK, options.blocks)?;
     println!("{figures}");
     Ok(serde_json::to_value(figures)?)

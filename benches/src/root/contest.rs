@@ -26,6 +26,8 @@ pub enum Contestants {
     All,
     /// The incremental root on one thread.
     Few,
+    /// [`Ssmt`] on one thread: nobody else takes the caches from one block to the next.
+    Nobody,
 }
 
 /// One state, held by several tries of their own, so that every one finds a block's nodes where they lay since the
@@ -37,7 +39,7 @@ pub struct Contest<'a> {
     hasher: Arc<Hasher>,
     one: Option<Ssmt>,
     two: Ssmt,
-    incremental: IncrementalState,
+    incremental: Option<IncrementalState>,
     incremental_spread: Option<IncrementalState>,
     next_block: u64,
     rebuilds: bool,
@@ -73,11 +75,11 @@ pub struct BlockFigures {
     /// The hashing alone on two threads.
     pub bare_2: Times,
     /// The incremental root on `alloy-trie`.
-    pub incremental_1: Times,
+    pub incremental_1: Option<Times>,
     /// The same with storage roots on two threads.
     pub incremental_2: Option<Times>,
     /// Median over blocks: the incremental root's time by that of the seal on two threads.
-    pub incremental_1_by_seal_2: f64,
+    pub incremental_1_by_seal_2: Option<f64>,
     /// The same with storage roots on two threads.
     pub incremental_2_by_seal_2: Option<f64>,
     /// Median over blocks: the seal on two threads by the bare hashing on two threads.
@@ -105,12 +107,13 @@ impl<'a> Contest<'a> {
             Ssmt::new(config, Arc::clone(&hasher), Arc::clone(workers) as Arc<dyn Workers>)
         };
         let is_all = contestants == Contestants::All;
+        let is_alone = contestants == Contestants::Nobody;
         let mut contest = Self {
             world,
             threads,
-            one: is_all.then(|| trie(&threads.one)),
+            one: (is_all || is_alone).then(|| trie(&threads.one)),
             two: trie(&threads.two),
-            incremental: IncrementalState::default(),
+            incremental: (!is_alone).then(IncrementalState::default),
             incremental_spread: is_all.then(IncrementalState::default),
             hasher,
             next_block: 0,
@@ -163,10 +166,12 @@ impl<'a> Contest<'a> {
                     version = Some(seal.version);
                 }
                 2 => {
-                    let start = Instant::now();
-                    let root = self.incremental.write(changes, None);
-                    samples.incremental_1.push(start.elapsed());
-                    roots.push(("incremental", root));
+                    if let Some(incremental) = &mut self.incremental {
+                        let start = Instant::now();
+                        let root = incremental.write(changes, None);
+                        samples.incremental_1.push(start.elapsed());
+                        roots.push(("incremental", root));
+                    }
                 }
                 _ => {
                     if let Some(spread) = &mut self.incremental_spread {
@@ -178,8 +183,8 @@ impl<'a> Contest<'a> {
                 }
             }
         }
-        if self.rebuilds {
-            roots.push(("built anew", self.incremental.rebuilt_root()));
+        if let Some(incremental) = self.incremental.as_ref().filter(|_| self.rebuilds) {
+            roots.push(("built anew", incremental.rebuilt_root()));
         }
         same(&roots)?;
         // The first block made the whole state: its nodes need not be copied.
@@ -279,9 +284,10 @@ impl Samples {
             set_head: Times::of(&self.set_head)?,
             bare_1: Times::of(&self.bare_1)?,
             bare_2,
-            incremental_1: Times::of(&self.incremental_1)?,
+            incremental_1: Times::of(&self.incremental_1),
             incremental_2: Times::of(&self.incremental_2),
-            incremental_1_by_seal_2: median_ratio(&self.incremental_1, &self.seal_2),
+            incremental_1_by_seal_2: (!self.incremental_1.is_empty())
+                .then(|| median_ratio(&self.incremental_1, &self.seal_2)),
             incremental_2_by_seal_2: (!self.incremental_2.is_empty())
                 .then(|| median_ratio(&self.incremental_2, &self.seal_2)),
             seal_2_by_bare_2: median_ratio(&self.seal_2, &self.bare_2),
@@ -304,7 +310,7 @@ impl fmt::Display for BlockFigures {
             ("making it the head", Some(self.set_head)),
             ("bare hashing, 1 thread", Some(self.bare_1)),
             ("bare hashing, 2 threads", Some(self.bare_2)),
-            ("incremental on alloy-trie, 1 thread", self.incremental_1.into()),
+            ("incremental on alloy-trie, 1 thread", self.incremental_1),
             ("incremental, storage roots on 2 threads", self.incremental_2),
         ];
         for (name, times) in lines {
@@ -312,11 +318,15 @@ impl fmt::Display for BlockFigures {
                 writeln!(f, "{name:<44} {times}")?;
             }
         }
-        write!(f, "incremental by seal on {THREADS} threads: {:.2}x", self.incremental_1_by_seal_2)?;
+        if let Some(alone) = self.incremental_1_by_seal_2 {
+            write!(f, "incremental by seal on {THREADS} threads: {alone:.2}x")?;
+        }
         if let Some(spread) = self.incremental_2_by_seal_2 {
             write!(f, ", {spread:.2}x with storage roots on {THREADS} threads")?;
         }
-        writeln!(f)?;
+        if self.incremental_1.is_some() {
+            writeln!(f)?;
+        }
         let (by_bare, by_allowance) = (self.seal_2_by_bare_2, self.seal_2_by_allowance);
         writeln!(
             f,

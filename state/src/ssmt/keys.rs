@@ -193,7 +193,7 @@ const MANY: usize = 64;
 /// Sorts slots by their keys.
 pub(super) fn sort(slots: &mut [SlotWork]) {
     if slots.len() < MANY {
-        slots.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        slots.sort_unstable_by_key(|slot| slot.key);
         return;
     }
     let mut order: Vec<(u64, u32)> =

@@ -110,7 +110,7 @@ fn key(random: &mut SmallRng, map: &Map, is_odd: bool) -> B256 {
             let nibble: usize = *[9, 40, 57, 61, 63].choose(random).unwrap();
             let digit = random.random_range(0..16_u8);
             let byte = &mut key[nibble / 2];
-            *byte = if nibble % 2 == 0 { *byte & 0xf | digit << 4 } else { *byte & 0xf0 | digit };
+            *byte = if nibble.is_multiple_of(2) { *byte & 0xf | digit << 4 } else { *byte & 0xf0 | digit };
         }
     }
     key
