@@ -196,10 +196,13 @@ fn write(
 
 #[test]
 fn sweeps_make_what_the_updater_makes() {
-    const SEED: u64 = 0x5eed;
-    let seed = std::env::var("CITIUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
-    let rounds = if std::env::var_os("CITIUS_LONG").is_some() { 20_000 } else { 400 };
-    println!("CITIUS_SEED={seed}");
+    for seed in 0..4 {
+        println!("seed {seed}");
+        hold_beside_the_updater(seed, 300);
+    }
+}
+
+fn hold_beside_the_updater(seed: u64, rounds: usize) {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut ways = Ways::default();
     let mut plain: Vec<Trie> = (0..TRIES).map(|_| Trie::new()).collect();
