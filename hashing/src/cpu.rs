@@ -150,6 +150,12 @@ impl Cpu {
         }
     }
 
+    /// Whether [`Self::prefetch`] does anything.
+    #[inline]
+    pub(crate) fn fetches_ahead(self) -> bool {
+        self.lanes() == LANES_MAX
+    }
+
     /// Has messages fetched that are to be hashed next.
     #[inline]
     pub(crate) fn prefetch(self, messages: &[&[u8]; LANES_MAX]) {

@@ -164,7 +164,9 @@ fn hash_sorted<'a>(cpu: Cpu, places: &[u16], message: impl Fn(usize) -> &'a [u8]
             continue;
         }
         let (group, others) = rest.split_at(lanes.min(rest.len()));
-        cpu.prefetch(&gather(others));
+        if cpu.fetches_ahead() {
+            cpu.prefetch(&gather(others));
+        }
         cpu.hash_lanes(&gather(group), &mut group_digests);
         for (digest, place) in group_digests.iter().zip(group) {
             digests[usize::from(*place)] = B256::new(*digest);

@@ -97,6 +97,15 @@ impl Hasher {
         self.dispatcher.as_ref().map(|dispatcher| dispatcher.counters())
     }
 
+    /// Messages that whoever has many hands over at a time: without devices no more than the caches hold, else as many as
+    /// make the slowest start of a device worth while.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        const CACHED: usize = 1 << 10;
+        const WORTH_WHILE: usize = 1 << 18;
+        if self.dispatcher.is_some() { WORTH_WHILE } else { CACHED }
+    }
+
     /// What hashes on this processor.
     #[must_use]
     pub const fn cpu_kind(&self) -> CpuKind {

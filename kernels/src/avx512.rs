@@ -31,12 +31,14 @@ impl Avx512 {
         unsafe { keccak256_x8(messages, digests) }
     }
 
-    /// Asks the processor to fetch messages that are to be hashed next: while it permutes it does not look that far ahead.
+    /// Asks the processor to fetch messages that are to be hashed next, as much of them as a trie's largest node has: while
+    /// it permutes it does not look that far ahead.
     #[inline]
     pub fn prefetch(self, messages: &[&[u8]; LANES]) {
         const LINE: usize = 64;
+        const NODE: usize = 576;
         for message in messages {
-            for offset in (0..message.len()).step_by(LINE) {
+            for offset in (0..message.len().min(NODE)).step_by(LINE) {
                 // SAFETY: a prefetch reads and writes nothing, whatever the address.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(message.as_ptr().wrapping_add(offset).cast()) };
             }

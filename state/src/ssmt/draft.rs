@@ -1,5 +1,5 @@
 use super::{
-    error::{SsmtError, VersionId},
+    error::{SsmtError, TrieName, VersionId},
     shard::Shard,
     store::{FoundAccount, Made, Sealed, Ssmt},
     version::Version,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Account, ChangeSet, CommitSink, Committed, IdleWork};
 use alloy_primitives::{
-    Address, B256, U256,
+    Address, B256, U256, keccak256,
     map::{AddressMap, HashMap, HashSet, IndexMap, hash_map::Entry},
 };
 use citius_hashing::Hasher;
@@ -404,13 +404,18 @@ impl Ssmt {
             let address = change.address;
             let is_new = change.storage_wiped || change.after.is_none();
             accounts.push((address, change.after, change.storage_wiped));
-            listed.insert(address);
+            if !listed.insert(address) {
+                return Err(SsmtError::Repeated { trie: TrieName::Accounts, key: keccak256(address) });
+            }
             if is_new {
                 gone.insert(address);
             }
             for slot in &change.storage {
                 let key = (address, slot.slot);
-                right.insert(key);
+                if !right.insert(key) {
+                    let trie = TrieName::Storage(keccak256(address));
+                    return Err(SsmtError::Repeated { trie, key: keccak256(slot.slot.to_be_bytes::<32>()) });
+                }
                 if is_new || inner.written.get(&key) != Some(&slot.after) {
                     piece.push((key, slot.after));
                 }

@@ -41,6 +41,14 @@ pub enum SsmtError {
         /// The nibbles from the trie's root to the node.
         path: Vec<u8>,
     },
+    /// The changes list an account or a slot twice: which one counts nobody can say.
+    #[error("the changes list the key with hash {key} in {trie} twice")]
+    Repeated {
+        /// Which trie.
+        trie: TrieName,
+        /// The hash of the address, or of the slot.
+        key: B256,
+    },
     /// The version was discarded, or is older than what is kept.
     #[error("version {version} is not kept any more; kept are {kept} versions, the oldest {oldest}")]
     UnknownVersion {

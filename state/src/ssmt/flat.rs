@@ -163,6 +163,9 @@ impl FlatCache {
     }
 
     fn take(&self, step: &Step) {
+        if self.accounts.is_empty() && self.slots.is_empty() {
+            return;
+        }
         let unknown: Vec<Address> = step.unknown().collect();
         if !unknown.is_empty() {
             let mut forgotten = self.forgotten.write();

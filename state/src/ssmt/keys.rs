@@ -1,6 +1,7 @@
 //! The hashes of a change set's addresses and slots, in pieces that workers share; and its accounts by shard.
 
 use super::{
+    error::{SsmtError, TrieName},
     top::SHARDS,
     work::{AccountWork, SlotWork},
 };
@@ -15,9 +16,8 @@ use std::{
     },
 };
 
-/// Keys of a piece of work: as few as fill the lanes well, and no more than what the caches hold.
+/// Keys of a piece of work at least: as few as fill the lanes well.
 const PIECE_MIN: usize = 256;
-const PIECE_MAX: usize = 4096;
 /// Pieces that each worker has at least, if there are keys enough.
 const PIECES: usize = 4;
 
@@ -34,6 +34,8 @@ pub(super) struct HashedChanges {
     done: AtomicUsize,
     by_shard: OnceLock<ByShard>,
     accounts: Box<[OnceLock<Vec<AccountWork>>]>,
+    /// What was listed twice.
+    repeated: OnceLock<(TrieName, B256)>,
 }
 
 /// The numbers of accounts, those of one shard together.
@@ -45,8 +47,8 @@ struct ByShard {
 }
 
 impl HashedChanges {
-    /// To be hashed by so many workers.
-    pub(super) fn new(changes: &Arc<ChangeSet>, workers: usize) -> Self {
+    /// To be hashed by so many workers, `most` keys at a time at most.
+    pub(super) fn new(changes: &Arc<ChangeSet>, workers: usize, most: usize) -> Self {
         let mut slots = 0;
         let mut firsts = Vec::with_capacity(changes.accounts.len() + 1);
         for change in &changes.accounts {
@@ -55,7 +57,7 @@ impl HashedChanges {
         }
         firsts.push(slots);
         let keys = changes.accounts.len() + slots as usize;
-        let piece = (keys / (PIECES * workers)).clamp(PIECE_MIN, PIECE_MAX).next_power_of_two();
+        let piece = (keys / (PIECES * workers)).clamp(PIECE_MIN, most.max(PIECE_MIN)).next_power_of_two();
         Self {
             changes: Arc::clone(changes),
             firsts,
@@ -65,6 +67,7 @@ impl HashedChanges {
             done: AtomicUsize::new(0),
             by_shard: OnceLock::new(),
             accounts: (0..SHARDS).map(|_| OnceLock::new()).collect(),
+            repeated: OnceLock::new(),
         }
     }
 
@@ -146,7 +149,7 @@ impl HashedChanges {
         })
     }
 
-    /// The accounts of a shard by their keys. All keys must be hashed.
+    /// The accounts of a shard by their keys, each once. All keys must be hashed.
     pub(super) fn accounts_of(&self, shard: u8) -> &[AccountWork] {
         self.accounts[usize::from(shard)].get_or_init(|| {
             let ByShard { numbers, starts } = self.by_shard();
@@ -171,11 +174,24 @@ impl HashedChanges {
                     number: number as u32,
                 }
             };
-            order.into_iter().map(account).collect()
+            let mut accounts: Vec<AccountWork> = order.into_iter().map(account).collect();
+            accounts.dedup_by(|one, other| {
+                let is_same = one.key == other.key;
+                if is_same {
+                    self.repeated.get_or_init(|| (TrieName::Accounts, one.key));
+                }
+                is_same
+            });
+            accounts
         })
     }
 
-    /// Appends an account's slots, by their keys.
+    /// An account or a slot that was listed twice, among those asked for.
+    pub(super) fn repeated(&self) -> Option<SsmtError> {
+        self.repeated.get().map(|(trie, key)| SsmtError::Repeated { trie: *trie, key: *key })
+    }
+
+    /// Appends an account's slots, by their keys; none if one is listed twice.
     pub(super) fn slots_of(&self, account: &AccountWork, slots: &mut Vec<SlotWork>) {
         let first = self.changes.accounts.len() + account.slots.start;
         let all = &self.changes.accounts[account.number as usize].storage;
@@ -184,6 +200,10 @@ impl HashedChanges {
             (first..).zip(all).map(|(key, slot)| SlotWork { key: *self.digest(key), value: slot.after }),
         );
         sort(&mut slots[start..]);
+        if let Some(pair) = slots[start..].windows(2).find(|pair| pair[0].key == pair[1].key) {
+            self.repeated.get_or_init(|| (TrieName::Storage(account.key), pair[0].key));
+            slots.truncate(start);
+        }
     }
 }
 
@@ -224,7 +244,7 @@ mod tests {
         let counts = [0, 3, PIECE - 5, 1, 2 * PIECE + 7, 0, PIECE, PIECE - 1, 0, 2];
         let slot = |account: usize, number: usize| U256::from(account * 1_000_000 + number);
         let account = |(account, count): (usize, &usize)| AccountChange {
-            address: Address::with_last_byte(account as u8),
+            address: Address::from_word(B256::from(U256::from(account))),
             before: None,
             after: None,
             storage_wiped: false,
@@ -239,7 +259,7 @@ mod tests {
         for counts in [&counts[..], &counts[..1], &[0; 2 * PIECE], &[]] {
             let accounts = counts.iter().enumerate().map(account).collect();
             let changes = Arc::new(ChangeSet { accounts, codes: Vec::new() });
-            let hashed = HashedChanges::new(&changes, 8);
+            let hashed = HashedChanges::new(&changes, 8, 4096);
             hashed.help(&Hasher::cpu());
             assert!(hashed.is_done());
             let accounts: Vec<&AccountWork> =

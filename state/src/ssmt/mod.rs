@@ -1,8 +1,9 @@
 //! The Scalable State Merkle Trie: Ethereum's state, cut into 256 shards by the first two nibbles of the hashed key.
 //!
 //! - [`Ssmt`] holds versions of the state. [`Ssmt::seal`] makes a block's version out of its parent's and a
-//!   [`ChangeSet`](crate::ChangeSet), beside all others: nodes are never changed, only replaced. So forks lie next to each
-//!   other, and a reorganisation is a change of the head ([`Ssmt::set_head`]).
+//!   [`ChangeSet`](crate::ChangeSet), beside all others. The shards are at one version, as a working copy is at a commit;
+//!   logs lead to every other one that is kept, so a reorganisation ([`Ssmt::set_head`]) swaps what they noted and hashes
+//!   nothing.
 //! - A shard owns the part of the account trie below its prefix, the storage tries of these accounts, and of
 //!   every large storage trie the part below the same prefix. [`Ownership`] says which worker works on which
 //!   shards; it changes no root.

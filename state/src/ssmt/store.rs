@@ -152,7 +152,7 @@ impl Ssmt {
         versions.end_draft(&self.shards);
         versions.check_out(parent, &self.shards)?;
         let base = Arc::clone(versions.get(parent)?);
-        let written = Written::changes(changes, self.workers.count().get());
+        let written = Written::changes(changes, self.workers.count().get(), &self.hasher);
         let Made { top, logs, nodes_hashed } =
             self.work(&mut sealing, &base, written, Beforehand::default())?;
         let root = top.hash();

@@ -8,9 +8,6 @@ use super::{
 use alloy_primitives::B256;
 use citius_hashing::Hasher;
 
-/// Messages that are handed to the hasher at a time.
-const BATCH: usize = 1024;
-
 /// The arenas that tries lie in, each with the log of what is done to it, by number.
 pub(crate) trait Arenas {
     /// An arena.
@@ -185,12 +182,14 @@ impl Levels {
         settled: usize,
         hasher: &Hasher,
     ) {
-        let mut digests = [B256::ZERO; BATCH];
+        let longest = self.levels.iter().map(Vec::len).max().unwrap_or_default();
+        let batch = hasher.batch_size();
+        let mut digests = vec![B256::ZERO; longest.min(batch)];
         for depth in (0..self.levels.len()).rev() {
             let (above, level) = self.levels.split_at_mut(depth);
             let (parents, level) = (above.last().map_or(&[][..], Vec::as_slice), &mut level[0]);
             level.retain(|place| place.node != NodeRef::EMPTY);
-            for places in level.chunks(BATCH) {
+            for places in level.chunks(batch) {
                 let digests = &mut digests[..places.len()];
                 let rlp = |place: &Place| node::rlp_of(arenas.arena(place.arena).bytes(place.node));
                 let messages: Vec<&[u8]> = places.iter().map(rlp).collect();

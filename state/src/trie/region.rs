@@ -14,7 +14,7 @@ const REGION_BYTES: usize = 2 << 20;
 /// translations.
 ///
 /// Chunks that come back are given out again. Pages are first touched, and so placed on a NUMA node, by whoever
-/// writes the first node into a region: a worker of that node.
+/// writes the first node into a region: nearly always a worker of that node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Regions {
     shared: Arc<Mutex<Free>>,

@@ -8,10 +8,12 @@ use crate::{
     partial::{some_keys, some_state},
     random::{SEED, number, random_hasher, random_ownership},
 };
-use alloy_primitives::{Bytes, U256, map::B256Set};
+use alloy_primitives::{Address, Bytes, U256, keccak256, map::B256Set};
+use alloy_trie::EMPTY_ROOT_HASH;
+use citius_hashing::Hasher;
 use citius_state::{
-    Account, ChangeSet, MemoryState, SharedWork, StateReader, Workers,
-    ssmt::{Ssmt, SsmtConfig, SsmtError, SsmtMemory, VersionId},
+    Account, AccountChange, ChangeSet, MemoryState, SharedWork, SlotChange, StateReader, Workers,
+    ssmt::{Ssmt, SsmtConfig, SsmtError, SsmtMemory, TrieName, VersionId},
 };
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -52,7 +54,7 @@ fn part(state: &MemoryState, world: &World, random: &mut ChaCha8Rng, config: Ssm
     let nodes = Nodes::of(state);
     let (accounts, slots) = some_keys(world, random);
     let mut given: Vec<Bytes> = nodes.ways(accounts, slots).into_iter().cloned().collect();
-    given.extend(nodes.at(citius_state::ssmt::TrieName::Accounts, &[]).cloned());
+    given.extend(nodes.at(TrieName::Accounts, &[]).cloned());
     let workers = Arc::new(Threads(*[1, 2, 8].choose(random).unwrap()));
     let hasher = random_hasher(random);
     let root = state_root(state);
@@ -190,5 +192,54 @@ fn a_trie_in_which_a_worker_panicked_answers_nothing() {
         assert_eq!(trie.draft(version, DRAFTED).err(), Some(SsmtError::Torn));
         assert_eq!(trie.reader(version).err(), Some(SsmtError::Torn));
         assert_eq!(trie.nodes_made(version), Err(SsmtError::Torn));
+    }
+}
+
+#[test]
+fn changes_that_list_a_key_twice_are_refused() {
+    let address = Address::with_last_byte(1);
+    let account = Account { nonce: 1, ..Account::EMPTY };
+    let slot = |after: u64| SlotChange { slot: U256::ONE, before: U256::ZERO, after: U256::from(after) };
+    let change = |after: Option<Account>, storage: Vec<SlotChange>| AccountChange {
+        address,
+        before: None,
+        after,
+        storage_wiped: false,
+        storage,
+    };
+    let of = |accounts: Vec<AccountChange>| Arc::new(ChangeSet { accounts, codes: Vec::new() });
+    let account_twice = SsmtError::Repeated { trie: TrieName::Accounts, key: keccak256(address) };
+    let slot_twice = SsmtError::Repeated {
+        trie: TrieName::Storage(keccak256(address)),
+        key: keccak256(U256::ONE.to_be_bytes::<32>()),
+    };
+    let new = |storage| change(Some(account), storage);
+    let gone = || change(None, Vec::new());
+    for large_storage_from in [1, 4096] {
+        for threads in [1, 8] {
+            let config = SsmtConfig { history: 1, large_storage_from, ..SsmtConfig::default() };
+            let workers = Arc::new(Threads(threads));
+            let trie = Arc::new(Ssmt::new(config, Arc::new(Hasher::cpu()), workers));
+            let first = trie.seal(trie.head(), &of(vec![new(vec![slot(7)])])).unwrap();
+            trie.set_head(first.version).unwrap();
+            let before = trie.memory();
+            for (accounts, error) in [
+                (vec![gone(), gone()], &account_twice),
+                (vec![gone(), new(vec![])], &account_twice),
+                (vec![new(vec![slot(8)]), new(vec![slot(9)])], &account_twice),
+                (vec![new(vec![slot(8), slot(9)])], &slot_twice),
+                (vec![new(vec![slot(8), slot(0)])], &slot_twice),
+            ] {
+                let changes = of(accounts);
+                assert_eq!(trie.seal(first.version, &changes), Err(error.clone()));
+                let draft = trie.draft(first.version, 2).unwrap();
+                assert_eq!(draft.seal(&changes).unwrap_err(), *error);
+                assert_eq!(trie.storage(first.version, address, U256::ONE), Ok(U256::from(7)));
+                let after = trie.memory();
+                assert_eq!((after.node_bytes, after.top_bytes), (before.node_bytes, before.top_bytes));
+            }
+            let last = trie.seal(first.version, &of(vec![gone()])).unwrap();
+            assert_eq!(last.root, EMPTY_ROOT_HASH);
+        }
     }
 }

@@ -161,7 +161,7 @@ fn versions_have_the_roots_and_values_of_plain_maps() {
     report_missing_kinds();
     let seed = number("CITIUS_SEED").unwrap_or(SEED);
     let is_long = std::env::var_os("CITIUS_LONG").is_some();
-    let cases = number("CITIUS_CASES").unwrap_or(if is_long { 20_000 } else { 300 });
+    let cases = number("CITIUS_CASES").unwrap_or(if is_long { 100_000 } else { 300 });
     for seed in seed..seed + cases {
         sequence(seed);
     }

@@ -64,6 +64,10 @@ impl Hands<'_> {
     /// them. The other shards' are left as they are.
     pub(super) fn write_accounts(&mut self, batch: &Batch<'_>, shards: &[usize]) {
         let work = self.work;
+        if shards.is_empty() {
+            self.account_levels.clear();
+            return;
+        }
         let ready: Vec<&Claimed> =
             batch.shards.iter().filter(|shard| shards.contains(&shard.index)).collect();
         let encoded = self.encode(batch, &ready);

@@ -180,7 +180,8 @@ impl<'a> Hands<'a> {
             self.take_log(self.held.len() - 1);
             let writes =
                 count + work.accounts_of(shard).iter().map(|account| account.slots.len()).sum::<usize>();
-            if let Some(held) = self.held.last_mut() {
+            let is_new = work.parent.sub(shard).is_ok_and(|sub| sub.is_empty());
+            if let Some(held) = self.held.last_mut().filter(|_| !is_new) {
                 held.log.nodes.expect(writes);
             }
         }
@@ -341,6 +342,9 @@ impl<'a> Hands<'a> {
 
     /// Writes and hashes the tries that wait for it, whose roots are `depth` nibbles below where keys begin.
     pub(super) fn write_tries(&mut self, depth: usize) {
+        if self.tries.is_empty() {
+            return;
+        }
         let tries = take(&mut self.tries);
         let first = self.roots.len() as u32;
         let mut targets = Vec::with_capacity(tries.len());
@@ -434,7 +438,7 @@ impl<'a> Hands<'a> {
 
     /// Writes the accounts that waited for others, hashes them and says what was done.
     pub(super) fn finish(mut self) {
-        if !self.work.only_storage {
+        if !self.work.only_storage && self.work.error.lock().is_none() {
             let waits = |index: &usize| {
                 !self.held[*index].storages.is_empty() && self.held[*index].accounts.is_none()
             };

@@ -3,10 +3,11 @@
 //! Every worker claims shards, its own first, and keeps them until the end:
 //!
 //! 0. keys are hashed, in pieces that have nothing to do with shards;
-//! 1. accounts are looked up, and small storage tries written;
+//! 1. accounts are looked up, small storage tries are written and hashed, and so are the accounts of shards in which no
+//!    large storage changes;
 //! 2. when all shards are that far, the parts of large storage tries that belong to the claimed shards are written, and
 //!    all storage is hashed, deepest level first, across tries and shards;
-//! 3. when all parts are hashed, accounts are written with their new storage roots, and hashed.
+//! 3. when all parts are hashed, the other accounts are written with their new storage roots, and hashed.
 //!
 //! Whoever comes when all shards are claimed has nothing to do. The caller claims whatever is left, so that any
 //! number of workers will do.
@@ -123,9 +124,9 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    /// A change set that so many workers write.
-    pub(crate) fn changes(changes: &Arc<ChangeSet>, workers: usize) -> Self {
-        Self::Changes(HashedChanges::new(changes, workers))
+    /// A change set that so many workers write, by this hasher.
+    pub(crate) fn changes(changes: &Arc<ChangeSet>, workers: usize, hasher: &Hasher) -> Self {
+        Self::Changes(HashedChanges::new(changes, workers, hasher.batch_size()))
     }
 
     fn accounts_of(&self, shard: u8) -> &[AccountWork] {
@@ -200,7 +201,11 @@ impl Work {
             prepared: Vec::new(),
             hashed: 0,
         }));
-        (done, self.error.lock().take())
+        let repeated = match &self.written {
+            Written::Changes(changes) => changes.repeated(),
+            Written::Listed { .. } => None,
+        };
+        (done, repeated.or_else(|| self.error.lock().take()))
     }
 
     /// The storage that was given as prepared.

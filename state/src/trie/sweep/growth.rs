@@ -1,4 +1,4 @@
-use super::{HASH, NIBBLES, Target, Values, leaf_len, write_leaf};
+use super::{DEEP, HASH, NIBBLES, Target, Values, leaf_len, write_leaf};
 use crate::trie::{
     arena::Arena,
     levels::{Arenas, Levels, Place, ROOT},
@@ -59,7 +59,9 @@ impl<V: Values> Growth<'_, V> {
             groups.push((nibble, first..next));
             rest.start = next;
         }
-        if groups.iter().any(|(_, group)| group.len() == 1 && self.is_small(group.start, end + 1)) {
+        let is_small =
+            |(_, group): &(u8, Range<u32>)| group.len() == 1 && self.is_small(group.start, end + 1);
+        if end >= DEEP || groups.iter().any(is_small) {
             self.build_alone(writes, depth, level, parent, nibble);
             return;
         }
@@ -118,7 +120,7 @@ impl<V: Values> Growth<'_, V> {
             .collect();
         let built = Updater::new(self.arena, self.log).update(Child::EMPTY, depth, &writes);
         let Ok(built) = built else { panic!("there is nothing blinded in nothing") };
-        debug_assert!(built.is_hashed(), "a branch with two leaves");
+        debug_assert!(built.is_hashed(), "what holds two keys from above {DEEP} nibbles on is long enough");
         let node = built.node.settled();
         let place =
             self.levels.push(level, Place { node, parent, arena: self.number, nibble, is_noted: true });
