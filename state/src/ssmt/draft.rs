@@ -61,6 +61,9 @@ pub(super) struct Shared {
     queue: Mutex<Vec<(SlotKey, U256)>>,
     /// Slots that wait.
     queued: AtomicUsize,
+    /// Accounts that were written, to be looked up ahead, and how many.
+    touched: Mutex<Vec<Address>>,
+    touched_len: AtomicUsize,
     /// Accounts whose storage was wiped: what is told of their slots is left to the end.
     wiped: Mutex<HashSet<Address>>,
     told: AtomicU64,
@@ -99,6 +102,8 @@ impl Ssmt {
             block_number,
             queue: Mutex::default(),
             queued: AtomicUsize::new(0),
+            touched: Mutex::default(),
+            touched_len: AtomicUsize::new(0),
             wiped: Mutex::default(),
             told: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
@@ -111,7 +116,8 @@ impl Ssmt {
 }
 
 impl Draft {
-    /// What the engine tells of commits. Accounts are not written ahead: every one would be once more at the end.
+    /// What the engine tells of commits. Accounts are looked up ahead, so that their keys are hashed and their nodes in the
+    /// caches, but not written: every one would be once more at the end.
     #[must_use]
     pub fn sink(&self) -> Arc<dyn CommitSink> {
         Arc::clone(&self.shared) as Arc<dyn CommitSink>
@@ -156,8 +162,12 @@ impl CommitSink for Shared {
         }
         let mut queue = self.queue.lock();
         let mut wiped = self.wiped.lock();
+        let mut touched = self.touched.lock();
         let length = queue.len();
         for change in changes {
+            if let Committed::Account { address, .. } = change {
+                touched.push(*address);
+            }
             match change {
                 Committed::Account { address, storage_wiped: true, .. } => {
                     wiped.insert(*address);
@@ -169,6 +179,7 @@ impl CommitSink for Shared {
             }
         }
         // Relaxed, here and elsewhere: counters that others look at now and then.
+        self.touched_len.store(touched.len(), Ordering::Relaxed);
         let added = queue.len() - length;
         self.queued.fetch_add(added, Ordering::Relaxed);
         self.told.fetch_add(added as u64, Ordering::Relaxed);
@@ -184,7 +195,9 @@ struct Pieces {
 
 impl IdleWork for Pieces {
     fn has_work(&self) -> bool {
-        self.shared.queued.load(Ordering::Relaxed) >= PIECE_MIN && !self.shared.is_over()
+        let Shared { queued, touched_len, .. } = &*self.shared;
+        queued.load(Ordering::Relaxed).max(touched_len.load(Ordering::Relaxed)) >= PIECE_MIN
+            && !self.shared.is_over()
     }
 
     fn help(&self, _worker: usize) -> bool {
@@ -202,7 +215,7 @@ impl Shared {
         self.before.read().get(&(address, slot)).copied()
     }
 
-    /// Writes and hashes some slots. Whether there were any; not while somebody else is at it.
+    /// Writes and hashes some slots, and looks some accounts up. Whether there were any; not while somebody else is at it.
     fn do_piece(&self, ssmt: &Ssmt) -> bool {
         // Whoever wants the shards for something else waits for this lock, and takes the draft back then.
         let Some(versions) = ssmt.versions.try_read() else { return false };
@@ -222,9 +235,17 @@ impl Shared {
             self.queued.store(inner.pending.len(), Ordering::Relaxed);
             piece
         };
+        let touched: Vec<Address> = {
+            let mut touched = self.touched.lock();
+            let count = touched.len().min(PIECE_MAX / 2);
+            let piece = touched.drain(..count).collect();
+            self.touched_len.store(touched.len(), Ordering::Relaxed);
+            piece
+        };
         if piece.is_empty() {
-            return false;
+            return !touched.is_empty() && inner.look_up(ssmt, parent, touched);
         }
+        inner.look_up(ssmt, parent, touched);
         if self.write(ssmt, parent, inner, &piece).is_err() {
             // The seal will say what is wrong, if that is still so then.
             self.take_back(inner, &ssmt.shards);
@@ -308,6 +329,22 @@ type Left = (Vec<(SlotKey, U256)>, Vec<AccountLeft>);
 type NamedWork = (Vec<(AccountWork, Address)>, Vec<(U256, SlotWork)>);
 
 impl Inner {
+    /// Hashes keys of accounts and finds them, for the seal to find them in the caches. What is wrong with them the seal
+    /// will say.
+    fn look_up(&mut self, ssmt: &Ssmt, parent: &Version, mut addresses: Vec<Address>) -> bool {
+        addresses.retain(|address| !self.keys.contains_key(address));
+        let messages: Vec<&[u8]> = addresses.iter().map(|address| address.as_slice()).collect();
+        let mut digests = vec![B256::ZERO; messages.len()];
+        ssmt.hasher.hash_each(&messages, &mut digests);
+        for (address, key) in addresses.into_iter().zip(digests) {
+            self.keys.insert(address, key);
+            if let Ok(found) = ssmt.find_account(parent, key) {
+                self.found.insert(address, found);
+            }
+        }
+        true
+    }
+
     /// The work of some slots, sorted as it must be.
     fn work_of(&mut self, piece: &[(SlotKey, U256)], hasher: &Hasher) -> NamedWork {
         let mut sorted: Vec<&(SlotKey, U256)> = piece.iter().collect();
