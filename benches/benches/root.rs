@@ -1,15 +1,18 @@
 //! The state root. Contestants must be interleaved and their answers compared, so this is no criterion bench.
 //!
 //! ```text
-//! cargo bench -p citius-benches --bench root -- [block] [alone] [bulk] [growth] [--blocks N] [--repeats N] [--json FILE] [--svg FILE]
+//! cargo bench -p citius-benches --bench root -- [block] [alone] [loop] [bulk] [growth] [--blocks N] [--repeats N] [--json FILE] [--svg FILE]
 //! ```
 //!
 //! `block` has everyone write each block in turn, so that nobody finds anything in the caches; `alone` is the same without
 //! the others, as close to a node that does nothing but seal as `block` is to one that does everything else in between.
+//! `loop` does indeed nothing but seal, on one thread and then on two: the first place where an idea shows.
 
 use citius_benches::{
     Size, WrongAnswer, banner,
-    root::{Contest, Contestants, MachineFigures, Shape, Threads, World, Writes, bulk, growth, plot},
+    root::{
+        Contest, Contestants, MachineFigures, Shape, Threads, World, Writes, bulk, growth, plot, sealing,
+    },
 };
 use citius_hashing::Hasher;
 use serde_json::{Value, json};
@@ -28,7 +31,7 @@ struct Options {
     svg: Option<String>,
 }
 
-const PARTS: [&str; 4] = ["block", "alone", "bulk", "growth"];
+const PARTS: [&str; 5] = ["block", "alone", "loop", "bulk", "growth"];
 
 impl Options {
     fn parse(size: Size) -> Result<Self, Box<dyn Error>> {
@@ -88,6 +91,7 @@ fn run(size: Size) -> Result<(), Box<dyn Error>> {
         let figures = match part.as_str() {
             "block" => block(Contestants::All, &threads, &options, is_smoke)?,
             "alone" => block(Contestants::Nobody, &threads, &options, is_smoke)?,
+            "loop" => seals(&threads, &options, is_smoke)?,
             "bulk" => bulks(&threads, &options, is_smoke)?,
             _ => grow(&threads, &options, is_smoke, &before.processor)?,
         };
@@ -110,6 +114,15 @@ fn block(
     let world = World::new(shape);
     let mut contest = Contest::new(&world, contestants, threads, is_smoke)?;
     let figures = contest.run(Writes::MAINNET_BLOCK, options.blocks)?;
+    println!("{figures}");
+    Ok(serde_json::to_value(figures)?)
+}
+
+fn seals(threads: &Threads, options: &Options, is_smoke: bool) -> Result<Value, Box<dyn Error>> {
+    /// As many as in the other parts are over in no time.
+    const TIMES: usize = 7;
+    let shape = if is_smoke { Shape::of_leaves(20_000) } else { Shape::FIVE_MILLION };
+    let figures = sealing(&World::new(shape), Writes::MAINNET_BLOCK, TIMES * options.blocks, threads)?;
     println!("{figures}");
     Ok(serde_json::to_value(figures)?)
 }

@@ -146,6 +146,15 @@ fn everyone_finds_the_roots_of_tries_built_anew() {
 }
 
 #[test]
+fn seals_behind_one_another_have_the_same_roots_on_one_thread_and_on_two() {
+    let world = World::new(root::Shape::of_leaves(20_000));
+    let figures = root::sealing(&world, Writes::MAINNET_BLOCK, 4, &Threads::unpinned().unwrap());
+    let figures = figures.unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(figures.blocks, 4);
+    assert!(figures.seal_1.min_ms > 0.0, "{figures}");
+}
+
+#[test]
 fn a_state_built_in_bulk_has_the_root_of_a_trie_built_anew() {
     let threads = Threads::unpinned().unwrap();
     let figures =

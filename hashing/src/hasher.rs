@@ -9,6 +9,10 @@ use crate::{
 use alloy_primitives::B256;
 use std::{ops::Range, sync::Arc};
 
+/// The largest batch that is handed over at a time where devices take part: as many messages as make the slowest start of a
+/// device worth while. Who beats the processor only beyond it is of no use.
+pub const DEVICE_BATCH: usize = 1 << 18;
+
 /// Hashes batches of independent messages. Cheap to clone, and shared by as many threads as like; a call hashes on
 /// its own thread, and batches of different threads know nothing of each other.
 ///
@@ -98,12 +102,11 @@ impl Hasher {
     }
 
     /// Messages that whoever has many hands over at a time: without devices no more than the caches hold, else as many as
-    /// make the slowest start of a device worth while.
+    /// make the slowest start of a device worth while ([`DEVICE_BATCH`]).
     #[must_use]
     pub fn batch_size(&self) -> usize {
         const CACHED: usize = 1 << 10;
-        const WORTH_WHILE: usize = 1 << 18;
-        if self.dispatcher.is_some() { WORTH_WHILE } else { CACHED }
+        if self.dispatcher.is_some() { DEVICE_BATCH } else { CACHED }
     }
 
     /// What hashes on this processor.

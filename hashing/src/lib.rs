@@ -40,5 +40,5 @@ pub use calibrations::{Calibrations, CalibrationsError};
 pub use cpu::{CpuKind, UnknownCpuKind, UnsupportedCpuKind, keccak256};
 pub use cpu_backend::{CpuBackend, processor};
 pub use dispatch::{Counters, DeviceCounters, DispatchConfig, Event, OnEvent};
-pub use hasher::{Hasher, HasherError, hash_batch};
+pub use hasher::{DEVICE_BATCH, Hasher, HasherError, hash_batch};
 pub use shape::{BatchShape, SizeClass};

@@ -10,7 +10,7 @@ use super::{
 };
 use citius_hashing::{
     Backend, BackendError, BatchShape, Calibration, Calibrations, CalibrationsError, CpuBackend,
-    DispatchConfig, Hasher, HasherError, OnEvent,
+    DEVICE_BATCH, DispatchConfig, Hasher, HasherError, OnEvent,
     device::{BatchDeadline, DeviceBackend, DeviceClass, DeviceHost, DeviceOptions, DeviceSpec},
 };
 use citius_topology::Plan;
@@ -18,9 +18,6 @@ use std::{path::Path, sync::Arc, thread};
 
 /// Messages of one batch of each size class at which a device must have beaten the processor to be used unasked.
 const LENGTHS: [usize; 4] = [32, 200, 532, 1_087];
-
-/// The largest batch for which a device is kept ready: as many messages go to one at a time.
-const MESSAGES_MAX: u64 = 1 << 18;
 
 /// Which devices a hasher may use.
 #[derive(Debug, Clone, Copy)]
@@ -256,7 +253,7 @@ fn processor_calibration(
 fn beats(device: &Calibration, cpu: &Calibration) -> bool {
     let margin = DispatchConfig::default().margin_percent;
     let from = |len: usize| device.crossover(cpu, len, margin);
-    LENGTHS.into_iter().filter_map(from).any(|messages| messages <= MESSAGES_MAX)
+    LENGTHS.into_iter().filter_map(from).any(|messages| messages <= DEVICE_BATCH as u64)
 }
 
 #[cfg(test)]

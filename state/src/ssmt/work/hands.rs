@@ -32,9 +32,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-/// Slots that are written at a time: enough to fill the lanes at every level, and few enough that their nodes are in the
-/// second-level cache still when they are hashed.
-pub(super) const SLOTS_MAX: usize = 512;
+/// Nodes that a write makes at least: as many go to the hasher for each slot.
+const NODES_OF_WRITE: usize = 2;
 
 /// A shard that a worker has claimed.
 pub(super) struct Held<'a> {
@@ -135,6 +134,9 @@ pub(super) struct Hands<'a> {
     /// Tries that are to be written next, and their slots.
     pub(super) tries: Vec<SlotTrie<'a>>,
     pub(super) slots: Vec<SlotWork>,
+    /// How many at a time: enough to fill the lanes at every level, and without devices few enough that their nodes are
+    /// in the second-level cache still when they are hashed.
+    pub(super) slots_max: usize,
     /// Roots that are written, by number.
     pub(super) roots: Vec<Child>,
     /// How many of them are hashed.
@@ -154,6 +156,7 @@ impl<'a> Hands<'a> {
             levels: Levels::default(),
             tries: Vec::new(),
             slots: Vec::new(),
+            slots_max: work.setting.hasher.batch_size() / NODES_OF_WRITE,
             roots: Vec::new(),
             settled: 0,
             parts: Vec::new(),
@@ -199,7 +202,7 @@ impl<'a> Hands<'a> {
                     Ok(None) => {}
                     Err((trie, blinded)) => work.fail(trie, blinded),
                 }
-                if self.slots.len() >= SLOTS_MAX {
+                if self.slots.len() >= self.slots_max {
                     self.write_tries(0);
                 }
             }

@@ -1,6 +1,6 @@
 use super::{
     AccountWork, SlotWork,
-    hands::{Hands, SLOTS_MAX, SlotTrie, Storage, Whose},
+    hands::{Hands, SlotTrie, Storage, Whose},
     storage::NO_STORAGE,
 };
 use crate::{
@@ -86,7 +86,7 @@ impl<'a> Hands<'a> {
                     }
                     Err(blinded) => self.work.fail(TrieName::Storage(large.account), blinded),
                 }
-                if self.slots.len() >= SLOTS_MAX {
+                if self.slots.len() >= self.slots_max {
                     self.write_tries(CUT);
                 }
             }
