@@ -28,13 +28,14 @@ pub(crate) fn told(random: &mut ChaCha8Rng, world: &World, changes: &ChangeSet) 
         calls.push(noise);
     }
     let tells_all = random.random_bool(0.5);
+    let tells_accounts = random.random_bool(0.5);
     for change in &changes.accounts {
         let mut call = Vec::new();
-        if change.storage_wiped && random.random_bool(0.7) {
+        if tells_accounts || change.storage_wiped && random.random_bool(0.7) {
             call.push(Committed::Account {
                 address: change.address,
                 after: change.after,
-                storage_wiped: true,
+                storage_wiped: change.storage_wiped,
             });
         }
         for slot in &change.storage {
