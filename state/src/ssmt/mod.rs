@@ -11,7 +11,7 @@
 //!
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
-mod account;
+pub(crate) mod account;
 mod codes;
 mod draft;
 mod error;

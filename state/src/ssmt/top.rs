@@ -1,8 +1,7 @@
 use crate::trie::{
     node::{self, Child, HASH, NodeRef, WIDTH},
-    path::{self, HexPrefix},
     plain::root_hash,
-    rlp,
+    short::{extension, prefixed},
     update::Blinded,
 };
 use alloy_primitives::B256;
@@ -247,38 +246,4 @@ fn item_of(rlp: &[u8], hasher: &Hasher) -> Child {
     let mut digest = [B256::ZERO];
     hasher.hash_each(&[rlp], &mut digest);
     Child::hashed(NodeRef::BLINDED, &digest[0].0)
-}
-
-fn extension(nibbles: &[u8], child: &Child) -> Vec<u8> {
-    let path_len = path::hex_prefix_len(nibbles.len());
-    let mut rlp = vec![0; node::extension_rlp_len(path_len, child)];
-    node::write_extension(
-        &mut rlp,
-        path_len,
-        |target| path::write_nibbles(target, nibbles.iter().copied(), nibbles.len(), false),
-        child,
-    );
-    rlp
-}
-
-/// A leaf or extension with more nibbles before its path.
-pub(crate) fn prefixed(above: &[u8], short: &[u8]) -> Vec<u8> {
-    with_path(short, |own| above.iter().copied().chain(own.nibbles()).collect())
-}
-
-/// A leaf or extension with another path.
-pub(crate) fn with_path(short: &[u8], path: impl FnOnce(HexPrefix<'_>) -> Vec<u8>) -> Vec<u8> {
-    let parts = rlp::header(short).and_then(|header| rlp::split(&short[header.len..]));
-    let Some((_, own, rest)) = parts else { panic!("a node is a list with a path") };
-    let own = HexPrefix::new(own);
-    let is_leaf = own.is_leaf();
-    let nibbles = path(own);
-    let mut encoded = vec![0; path::hex_prefix_len(nibbles.len())];
-    path::write_nibbles(&mut encoded, nibbles.iter().copied(), nibbles.len(), is_leaf);
-    let payload = rlp::string_len(&encoded) + rest.len();
-    let mut out = vec![0; rlp::header_len(payload) + payload];
-    let mut at = rlp::write_list_header(&mut out, payload);
-    at += rlp::write_string(&mut out[at..], &encoded);
-    out[at..].copy_from_slice(rest);
-    out
 }

@@ -17,6 +17,7 @@ pub(crate) mod path;
 pub(crate) mod plain;
 pub(crate) mod region;
 pub(crate) mod rlp;
+pub(crate) mod short;
 pub(crate) mod sweep;
 pub(crate) mod update;
 pub(crate) mod walk;

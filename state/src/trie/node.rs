@@ -13,9 +13,8 @@
 //!
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
-pub(crate) use super::child::{Child, NodeRef};
+pub(crate) use super::child::{Child, ITEM_MAX, NodeRef};
 
-use super::child::ITEM_MAX;
 use super::{arena::Arena, path::HexPrefix, rlp};
 
 /// Children of a branch.

@@ -1,0 +1,152 @@
+use super::page::PageNumber;
+use alloy_primitives::B256;
+use citius_io::DiskError;
+use std::sync::Arc;
+
+/// What is wrong with a page.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PageDamage {
+    /// Its bytes are not those that were written.
+    #[error("its checksum is {found:#018x}, and says {stated:#018x}")]
+    Checksum {
+        /// What the page says.
+        stated: u64,
+        /// That of its bytes.
+        found: u64,
+    },
+    /// It does not begin as pages do.
+    #[error("it does not begin as pages do")]
+    Magic,
+    /// It is of another form than this program reads.
+    #[error("it is of form {found}, and this program reads form {known}")]
+    Version {
+        /// The page's form.
+        found: u8,
+        /// The form that is known.
+        known: u8,
+    },
+    /// It is of no kind that is known.
+    #[error("it is of an unknown kind, {found}")]
+    Kind {
+        /// The page's kind.
+        found: u8,
+    },
+    /// It belongs elsewhere: it was written to the wrong place, or nothing was written here since.
+    #[error("it belongs to {stated}")]
+    Place {
+        /// Where the page says that it is.
+        stated: PageNumber,
+    },
+    /// What it holds cannot be.
+    #[error("{0}")]
+    Content(&'static str),
+}
+
+/// Why nothing was read or written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ColdError {
+    /// A page is not what was written.
+    #[error("{number} is damaged: {damage}")]
+    Damaged {
+        /// The page.
+        number: PageNumber,
+        /// What is wrong with it.
+        damage: PageDamage,
+    },
+    /// A part of the state is known by its hash only.
+    #[error("of the subtrie at {key} / {nibbles} nibbles the hash alone is stored")]
+    Blinded {
+        /// A key that begins as the subtrie's do.
+        key: B256,
+        /// How many of its nibbles are those of the subtrie.
+        nibbles: u8,
+    },
+    /// Pages do not have the root that they are to have.
+    #[error("the pages have the root {found}, not {expected}")]
+    WrongRoot {
+        /// What they should have.
+        expected: B256,
+        /// What they have.
+        found: B256,
+    },
+    /// A disk failed.
+    #[error(transparent)]
+    Disk(Arc<DiskError>),
+    /// A write or a sync failed before: it is not known what of it is on the disk, and nothing more is accepted. What was
+    /// acknowledged is found again when the store is opened.
+    #[error("the store accepts nothing more since a write failed: open it again")]
+    Failed,
+    /// Something does not fit where it belongs.
+    #[error("a {what} of {bytes} bytes: at most {most} fit")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// How large it is.
+        bytes: u64,
+        /// How large it may be.
+        most: u64,
+    },
+    /// The store would grow beyond what it may take of the disk. Nothing was written.
+    #[error("the store would take {needed} bytes of the disk: its budget is {budget}")]
+    Budget {
+        /// Bytes that it would take.
+        needed: u64,
+        /// Bytes that it may take.
+        budget: u64,
+    },
+    /// Records of the journal are missing that were acknowledged.
+    #[error("the journal is damaged: {missing} is missing, though {behind} was written when it was on the disk")]
+    Journal {
+        /// Where something is missing.
+        missing: String,
+        /// What tells so.
+        behind: String,
+    },
+    /// It was written by a newer version of this program.
+    #[error("the {what} has form {found}, and this program knows forms up to {known}: it was written by a newer version")]
+    Version {
+        /// What has it.
+        what: &'static str,
+        /// Its form.
+        found: u32,
+        /// The newest form that is known.
+        known: u32,
+    },
+    /// There is no superblock that is whole.
+    #[error("neither superblock is whole: {first}; {second}")]
+    Superblocks {
+        /// What is wrong with the first.
+        first: PageDamage,
+        /// What is wrong with the second.
+        second: PageDamage,
+    },
+    /// A record of the journal is none, though its checksum is right.
+    #[error("{place} of the journal holds no block")]
+    Record {
+        /// Where it is.
+        place: String,
+    },
+    /// A block does not follow what is stored.
+    #[error("block {number} follows {parent}, and the last that is stored is {last}")]
+    Order {
+        /// The block's number.
+        number: u64,
+        /// Its parent.
+        parent: B256,
+        /// The last block's hash.
+        last: B256,
+    },
+}
+
+impl From<DiskError> for ColdError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(Arc::new(error))
+    }
+}
+
+impl ColdError {
+    /// A page that holds what cannot be.
+    pub(crate) fn content(number: PageNumber, what: &'static str) -> Self {
+        Self::Damaged { number, damage: PageDamage::Content(what) }
+    }
+}

@@ -1,0 +1,275 @@
+//! The file of pages, as a checkpoint writes it.
+
+use super::{
+    error::{ColdError, PageDamage},
+    page::{PAGE_BYTES, Page, PageNumber, zeroed},
+    space::{SUPERBLOCKS, Space},
+    superblock::Superblock,
+    tree::Pages,
+};
+use citius_io::{Completion, Disk, DiskError, FileId, Operation, Queue, Request};
+use std::{collections::HashSet, sync::Arc};
+
+/// The name of the file.
+pub(crate) const PAGES: &str = "pages";
+
+/// Reads pages, and writes those of the next checkpoint: none that the last one refers to is touched.
+#[derive(Debug)]
+pub(crate) struct PageFile {
+    disk: Arc<dyn Disk>,
+    queue: Box<dyn Queue>,
+    file: FileId,
+    space: Space,
+    /// The checkpoint in the making.
+    checkpoint: u64,
+    /// Written for it.
+    written: Vec<PageNumber>,
+    /// Not referred to by it.
+    freed: Vec<PageNumber>,
+    /// Freed by the last checkpoint: the one before it still refers to them, and they are not in use by any to come.
+    held: Vec<PageNumber>,
+    /// Writes that are not complete.
+    in_flight: HashSet<PageNumber>,
+    counts: PageCounts,
+}
+
+/// What was read and written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PageCounts {
+    /// Pages read.
+    pub reads: u64,
+    /// Pages written.
+    pub writes: u64,
+    /// Syncs.
+    pub syncs: u64,
+}
+
+impl PageFile {
+    /// The file after a checkpoint, or after none with an empty `space`.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        file: FileId,
+        space: Space,
+        checkpoint: u64,
+    ) -> Result<Self, ColdError> {
+        Ok(Self {
+            queue: disk.queue()?,
+            disk,
+            file,
+            space,
+            checkpoint: checkpoint + 1,
+            written: Vec::new(),
+            freed: Vec::new(),
+            held: Vec::new(),
+            in_flight: HashSet::new(),
+            counts: PageCounts::default(),
+        })
+    }
+
+    pub(crate) fn counts(&self) -> PageCounts {
+        self.counts
+    }
+
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Pages that the last checkpoint refers to, superblocks and map aside.
+    pub(crate) fn live(&self) -> u64 {
+        let others = SUPERBLOCKS + (self.freed.len() + self.held.len() + self.written.len()) as u64;
+        self.space.count() - others
+    }
+
+    /// The checkpoint in the making.
+    pub(crate) fn checkpoint(&self) -> u64 {
+        self.checkpoint
+    }
+
+    /// Makes what was written durable, and then a superblock that refers to it. `superblock` gets the first page of the map.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says: whether the checkpoint is made is not known then.
+    pub(crate) fn commit(
+        &mut self,
+        superblock: impl FnOnce(PageNumber) -> Superblock,
+    ) -> Result<Superblock, ColdError> {
+        let map = self.write_map()?;
+        self.flush()?;
+        self.sync()?;
+        let superblock = superblock(map[0]);
+        debug_assert_eq!(superblock.checkpoint, self.checkpoint);
+        let mut page = superblock.page();
+        self.submit(superblock.place(), page.seal(superblock.place(), self.checkpoint))?;
+        self.flush()?;
+        self.sync()?;
+        self.checkpoint += 1;
+        self.written.clear();
+        for page in std::mem::replace(&mut self.held, std::mem::take(&mut self.freed)) {
+            self.space.give(page);
+        }
+        // The map's own pages go with the next checkpoint.
+        self.freed.extend(map);
+        Ok(superblock)
+    }
+
+    /// Gives up what was written since the last checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says of writes that were under way.
+    pub(crate) fn abandon(&mut self) -> Result<(), ColdError> {
+        let flushed = self.flush();
+        for page in self.written.drain(..) {
+            self.space.give(page);
+        }
+        self.freed.clear();
+        flushed
+    }
+
+    /// Pages of a map that was read with the last superblock: they are freed by the next checkpoint.
+    pub(crate) fn free_map(&mut self, pages: Vec<PageNumber>) {
+        self.freed.extend(pages);
+    }
+
+    /// The map of pages in use once the checkpoint is made.
+    fn write_map(&mut self) -> Result<Vec<PageNumber>, ColdError> {
+        let mut places = Vec::new();
+        while (places.len() as u64) < self.space.map_len() {
+            places.push(self.space.take()?);
+        }
+        let mut after = self.space.clone();
+        for page in self.freed.iter().chain(&self.held) {
+            after.give(*page);
+        }
+        for (mut page, place) in after.map(&places).into_iter().zip(&places) {
+            self.written.push(*place);
+            let checkpoint = self.checkpoint;
+            self.submit(*place, page.seal(*place, checkpoint))?;
+        }
+        Ok(places)
+    }
+
+    fn submit(&mut self, number: PageNumber, bytes: &[u8; PAGE_BYTES]) -> Result<(), ColdError> {
+        let mut buffer = self.disk.buffers().take(PAGE_BYTES);
+        buffer.copy_from_slice(bytes);
+        while self.queue.in_flight() >= self.queue.capacity() {
+            self.reap(1)?;
+        }
+        let operation = Operation::Write { offset: number.offset(), buffer };
+        self.in_flight.insert(number);
+        self.counts.writes += 1;
+        send(&mut *self.queue, self.file, number.0, operation);
+        Ok(())
+    }
+
+    fn reap(&mut self, at_least: usize) -> Result<(), ColdError> {
+        let mut completions = Vec::new();
+        self.queue.wait(at_least, None, &mut completions)?;
+        let mut failed = None;
+        for Completion { tag, result, .. } in completions {
+            self.in_flight.remove(&PageNumber(tag));
+            failed = failed.or(result.err());
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn flush(&mut self) -> Result<(), ColdError> {
+        let mut failed = None;
+        while self.queue.in_flight() > 0 {
+            if let Err(error) = self.reap(self.queue.in_flight()) {
+                failed = failed.or(Some(error));
+                if self.queue.in_flight() == self.in_flight.len() && self.in_flight.is_empty() {
+                    break;
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn sync(&mut self) -> Result<(), ColdError> {
+        self.counts.syncs += 1;
+        super::journal::complete(&mut *self.queue, self.file, Operation::Sync)?;
+        Ok(())
+    }
+}
+
+/// Submits to a queue that has room.
+fn send(queue: &mut dyn Queue, file: FileId, tag: u64, operation: Operation) {
+    if let Err(full) = queue.submit(Request { tag, file, operation }) {
+        unreachable!("there is room: {full}");
+    }
+}
+
+/// Reads pages through a queue in which nothing is in flight, as many at once as it takes.
+pub(crate) fn read_pages(
+    disk: &dyn Disk,
+    queue: &mut dyn Queue,
+    file: FileId,
+    numbers: &[PageNumber],
+) -> Result<Vec<Result<Page, PageDamage>>, ColdError> {
+    let mut pages: Vec<Option<Result<Page, PageDamage>>> = (0..numbers.len()).map(|_| None).collect();
+    let mut failed: Option<DiskError> = None;
+    let mut next = 0;
+    let mut completions = Vec::new();
+    while next < numbers.len() || queue.in_flight() > 0 {
+        while next < numbers.len() && queue.in_flight() < queue.capacity() && failed.is_none() {
+            let buffer = disk.buffers().take(PAGE_BYTES);
+            let operation = Operation::Read { offset: numbers[next].offset(), buffer };
+            send(queue, file, next as u64, operation);
+            next += 1;
+        }
+        if queue.in_flight() == 0 {
+            break;
+        }
+        queue.wait(1, None, &mut completions)?;
+        for completion in completions.drain(..) {
+            let at = completion.tag as usize;
+            match completion.result {
+                Ok(_) => {}
+                // No page was ever written there.
+                Err(DiskError::BeyondEnd { .. }) => {
+                    pages[at] = Some(Err(PageDamage::Magic));
+                    continue;
+                }
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
+            }
+            if let Some(buffer) = completion.buffer {
+                let mut bytes = zeroed();
+                bytes.copy_from_slice(&buffer);
+                pages[at] = Some(Page::open(bytes, numbers[at]));
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(pages.into_iter().map(|page| page.unwrap_or(Err(PageDamage::Magic))).collect()),
+    }
+}
+
+impl Pages for PageFile {
+    fn read(&mut self, numbers: &[PageNumber]) -> Result<Vec<Page>, ColdError> {
+        self.flush()?;
+        self.counts.reads += numbers.len() as u64;
+        let read = read_pages(&*self.disk, &mut *self.queue, self.file, numbers)?;
+        let whole = |(page, number): (Result<Page, PageDamage>, &PageNumber)| {
+            page.map_err(|damage| ColdError::Damaged { number: *number, damage })
+        };
+        read.into_iter().zip(numbers).map(whole).collect()
+    }
+
+    fn write(&mut self, mut page: Page) -> Result<PageNumber, ColdError> {
+        let number = self.space.take()?;
+        self.written.push(number);
+        let checkpoint = self.checkpoint;
+        self.submit(number, page.seal(number, checkpoint))?;
+        Ok(number)
+    }
+
+    fn free(&mut self, number: PageNumber) {
+        self.freed.push(number);
+    }
+}

@@ -1,0 +1,42 @@
+//! State on disk: pages of sorted accounts and slots with the state after some block, and a journal of the blocks since.
+//!
+//! | | |
+//! |---|---|
+//! | [`Store`] | appends blocks, brings them from the journal to the pages, finds both again |
+//! | `journal`, `block` | records of blocks, durable in groups of one sync each |
+//! | `superblock`, `space`, `file` | what all is found from; which pages are in use; the file of pages while a checkpoint is made |
+//! | `page` | 4 KiB with a checksum, a kind, and the number of the place where they belong |
+//! | `leaf`, `inner` | what is on pages: `record`s of accounts and slots, and `codes`; entries for subtries on pages below |
+//! | `merkle` | the roots of subtries out of either |
+//! | `pack` | whole subtries, put on pages in order |
+//! | `tree` | a trie on pages, and what it is after writes; `leaves` say what becomes of accounts and slots |
+//! | `verify` | everything read and hashed again |
+
+mod block;
+mod codes;
+mod error;
+mod file;
+mod inner;
+mod journal;
+mod leaf;
+mod leaves;
+mod merkle;
+mod pack;
+mod page;
+mod prefix;
+mod record;
+mod space;
+mod store;
+mod superblock;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod verify;
+
+pub use block::BlockRecord;
+pub use error::{ColdError, PageDamage};
+pub use file::PageCounts;
+pub use journal::Durability;
+pub use page::{PAGE_BYTES, PageNumber};
+pub use store::{BlockId, Opened, Store, StoreConfig, StoreStats};
+pub use verify::Verified;

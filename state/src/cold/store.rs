@@ -1,0 +1,537 @@
+//! A store: pages with the state after some block, and a journal of the blocks since.
+
+use super::{
+    block::BlockRecord,
+    codes::{CodeRecord, NewCode},
+    error::ColdError,
+    file::{PAGES, PageCounts, PageFile, read_pages},
+    journal::{Durability, Found, Journal, Position},
+    leaves::{AccountUpdate, SlotUpdate},
+    page::{PAGE_BYTES, PageNumber},
+    record::{AccountRecord, Slot, Storage, Tree},
+    space::Space,
+    superblock::Superblock,
+    tree::{Leaf, Updater, Written, find},
+    verify::{Verified, Verifier},
+};
+use crate::Account;
+use alloy_primitives::{
+    Address, B256, Bytes, U256,
+    map::{AddressMap, HashMap},
+};
+use alloy_trie::EMPTY_ROOT_HASH;
+use citius_hashing::Hasher;
+use citius_io::{DirectoryLock, Disk, OpenMode};
+use parking_lot::Mutex;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// How a store uses its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Bytes of one of the journal's files: a group of blocks must fit in.
+    pub segment_bytes: u64,
+    /// Bytes that pages may take.
+    pub page_bytes_max: u64,
+    /// Bytes that the journal may take.
+    pub journal_bytes_max: u64,
+    /// How far a block is kept when [`Store::append`] returns.
+    pub durability: Durability,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            page_bytes_max: 80 << 30,
+            journal_bytes_max: 4 << 30,
+            durability: Durability::Synced,
+        }
+    }
+}
+
+/// A state on disk, and the blocks that lead from it to the last one that was acknowledged.
+#[derive(Debug)]
+pub struct Store {
+    _lock: DirectoryLock,
+    config: StoreConfig,
+    seed: u64,
+    journal: Mutex<Open>,
+    pages: Mutex<PageFile>,
+    checkpoint: Mutex<Superblock>,
+    /// Writing a checkpoint failed: it is not known what of it is on the disk.
+    failed: AtomicBool,
+}
+
+/// The journal, and what is in it and not in the pages.
+#[derive(Debug)]
+struct Open {
+    journal: Journal,
+    pending: VecDeque<Pending>,
+    last: BlockId,
+}
+
+#[derive(Debug)]
+struct Pending {
+    block: Arc<BlockRecord>,
+    /// Where the journal goes on behind its group.
+    behind: Position,
+}
+
+/// A block by number and hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockId {
+    /// Its number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+}
+
+/// What a store holds, in bytes and counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Checkpoints made, the first and empty one included.
+    pub checkpoint: u64,
+    /// Bytes of pages in use.
+    pub page_bytes: u64,
+    /// Bytes of the file of pages.
+    pub file_bytes: u64,
+    /// Bytes of the journal's files.
+    pub journal_bytes: u64,
+    /// Syncs of the journal since the store was opened.
+    pub journal_syncs: u64,
+    /// What checkpoints and reads did to the file of pages since.
+    pub pages: PageCounts,
+}
+
+/// A store that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// The blocks since its checkpoint, in order: they are not in the pages.
+    pub blocks: Vec<Arc<BlockRecord>>,
+}
+
+impl Store {
+    /// Opens the store of a directory, or makes one. `seed` is drawn for a new one; it need not be secret to anybody but those
+    /// who send transactions.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Disk`] if another process has it, or the disk fails; [`ColdError::Superblocks`], [`ColdError::Journal`],
+    /// [`ColdError::Damaged`] if it is damaged; [`ColdError::Version`] if it was written by a newer version.
+    pub fn open(disk: Arc<dyn Disk>, config: StoreConfig, seed: u64) -> Result<Opened, ColdError> {
+        let lock = disk.lock()?;
+        let names = disk.names()?;
+        let most = (config.page_bytes_max / PAGE_BYTES as u64).min(PageNumber::END);
+        // The journal is made last: without it nothing was ever acknowledged.
+        let is_new = !names.iter().any(|name| name.starts_with(super::journal::NAME));
+        let file = disk.open(PAGES, if is_new { OpenMode::Create } else { OpenMode::Existing })?;
+        let (superblock, pages) = if is_new {
+            let mut pages = PageFile::new(Arc::clone(&disk), file, Space::new(most), 0)?;
+            let superblock = pages.commit(|map| Superblock {
+                checkpoint: 1,
+                seed,
+                block: 0,
+                hash: B256::ZERO,
+                root: EMPTY_ROOT_HASH,
+                journal: Position::START,
+                map,
+                accounts: None,
+                codes: None,
+            })?;
+            disk.sync_directory()?;
+            (superblock, pages)
+        } else {
+            let mut queue = disk.queue()?;
+            let both = [PageNumber(0), PageNumber(1)];
+            let mut read = read_pages(&*disk, &mut *queue, file, &both)?.into_iter();
+            let (Some(first), Some(second)) = (read.next(), read.next()) else {
+                unreachable!("as many pages as were asked for")
+            };
+            let superblock = Superblock::newest([first, second])?;
+            let mut map = Vec::new();
+            let space = Space::read(superblock.map, most, |number| {
+                map.push(number);
+                match read_pages(&*disk, &mut *queue, file, &[number])?.pop() {
+                    Some(Ok(page)) => Ok(page),
+                    Some(Err(damage)) => Err(ColdError::Damaged { number, damage }),
+                    None => unreachable!("as many pages as were asked for"),
+                }
+            })?;
+            let mut pages = PageFile::new(Arc::clone(&disk), file, space, superblock.checkpoint)?;
+            pages.free_map(map);
+            (superblock, pages)
+        };
+        let (journal, found) = Journal::open(
+            disk,
+            config.segment_bytes,
+            config.journal_bytes_max,
+            superblock.seed,
+            superblock.journal,
+        )?;
+        let mut open = Open {
+            journal,
+            pending: VecDeque::new(),
+            last: BlockId { number: superblock.block, hash: superblock.hash },
+        };
+        for Found { bytes, behind } in found {
+            let Some(block) = BlockRecord::read(&bytes) else {
+                return Err(ColdError::Record { place: behind.to_string() });
+            };
+            open.check_order(&block, superblock.is_empty() && open.pending.is_empty())?;
+            open.last = BlockId { number: block.number, hash: block.hash };
+            open.pending.push_back(Pending { block: Arc::new(block), behind });
+        }
+        if is_new {
+            open.journal.make()?;
+        }
+        let blocks = open.pending.iter().map(|pending| Arc::clone(&pending.block)).collect();
+        let store = Self {
+            _lock: lock,
+            config,
+            seed: superblock.seed,
+            journal: Mutex::new(open),
+            pages: Mutex::new(pages),
+            checkpoint: Mutex::new(superblock),
+            failed: AtomicBool::new(false),
+        };
+        Ok(Opened { store, blocks })
+    }
+
+    /// The last block that was acknowledged; of an empty store number and hash are zero.
+    #[must_use]
+    pub fn last(&self) -> BlockId {
+        self.journal.lock().last
+    }
+
+    /// The block whose state the pages hold, and its root.
+    #[must_use]
+    pub fn checkpoint_block(&self) -> (BlockId, B256) {
+        let superblock = *self.checkpoint.lock();
+        (BlockId { number: superblock.block, hash: superblock.hash }, superblock.root)
+    }
+
+    /// Blocks in the journal that are not in the pages.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.journal.lock().pending.len()
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        let checkpoint = self.checkpoint.lock().checkpoint;
+        let (journal_bytes, journal_syncs) = {
+            let open = self.journal.lock();
+            (open.journal.file_bytes(), open.journal.syncs())
+        };
+        let pages = self.pages.lock();
+        StoreStats {
+            checkpoint,
+            page_bytes: pages.space().count() * PAGE_BYTES as u64,
+            file_bytes: pages.space().end() * PAGE_BYTES as u64,
+            journal_bytes,
+            journal_syncs,
+            pages: pages.counts(),
+        }
+    }
+
+    /// Keeps blocks, as one group with one sync: by the configured durability they are there when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Order`] if they do not follow one another and the last; [`ColdError::TooLarge`], [`ColdError::Budget`]:
+    /// nothing is kept then, and the store goes on. [`ColdError::Disk`]: it goes on no more ([`ColdError::Failed`]).
+    pub fn append(&self, blocks: Vec<Arc<BlockRecord>>) -> Result<(), ColdError> {
+        let is_empty = self.checkpoint.lock().is_empty();
+        let mut open = self.journal.lock();
+        let mut records = Vec::with_capacity(blocks.len());
+        let before = open.last;
+        for block in &blocks {
+            if let Err(error) = open.check_order(block, is_empty && open.pending.is_empty() && records.is_empty()) {
+                open.last = before;
+                return Err(error);
+            }
+            open.last = BlockId { number: block.number, hash: block.hash };
+            let mut record = Vec::new();
+            block.write(&mut record);
+            records.push(record);
+        }
+        if let Err(error) = open.journal.append(&records, self.config.durability) {
+            open.last = before;
+            return Err(error);
+        }
+        let behind = open.journal.next();
+        open.pending.extend(blocks.into_iter().map(|block| Pending { block, behind }));
+        Ok(())
+    }
+
+    /// Brings blocks up to one, and no further, from the journal to the pages. Whoever appends meanwhile waits for nothing.
+    /// Whether there was anything to do.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::WrongRoot`] if the pages would not have the block's root, [`ColdError::Budget`], [`ColdError::Damaged`]: the
+    /// last checkpoint stands then. [`ColdError::Disk`]: no more checkpoints are made ([`ColdError::Failed`]).
+    pub fn checkpoint(&self, through: u64, hasher: &Hasher) -> Result<bool, ColdError> {
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(ColdError::Failed);
+        }
+        let mut pages = self.pages.lock();
+        let superblock = *self.checkpoint.lock();
+        let (blocks, behind) = {
+            let open = self.journal.lock();
+            let mut blocks: Vec<Arc<BlockRecord>> = Vec::new();
+            let mut behind = superblock.journal;
+            // Whole groups: the journal goes on behind one.
+            let mut taken = 0;
+            for (number, pending) in open.pending.iter().enumerate() {
+                if pending.block.number > through {
+                    break;
+                }
+                let next = open.pending.get(number + 1);
+                blocks.push(Arc::clone(&pending.block));
+                if next.is_none_or(|next| next.behind != pending.behind) {
+                    (taken, behind) = (blocks.len(), pending.behind);
+                }
+            }
+            blocks.truncate(taken);
+            (blocks, behind)
+        };
+        let Some(last) = blocks.last().cloned() else { return Ok(false) };
+        let made = self.write_pages(&mut pages, &superblock, &blocks, &last, hasher);
+        let (accounts, codes) = match made {
+            Ok(trees) => trees,
+            Err(error) => {
+                if matches!(error, ColdError::Disk(_)) | pages.abandon().is_err() {
+                    self.failed.store(true, Ordering::Relaxed);
+                }
+                return Err(error);
+            }
+        };
+        let checkpoint = pages.checkpoint();
+        let committed = pages.commit(|map| Superblock {
+            checkpoint,
+            seed: self.seed,
+            block: last.number,
+            hash: last.hash,
+            root: last.root,
+            journal: behind,
+            map,
+            accounts,
+            codes,
+        });
+        let committed = committed.inspect_err(|error| {
+            // Without a write there is nothing that is not known.
+            let is_known = matches!(error, ColdError::Budget { .. }) && pages.abandon().is_ok();
+            self.failed.store(!is_known, Ordering::Relaxed);
+        })?;
+        *self.checkpoint.lock() = committed;
+        let mut open = self.journal.lock();
+        open.pending.drain(..blocks.len());
+        // Should the new superblock be lost, the one before it is found, and the blocks since that.
+        open.journal.release(superblock.journal);
+        Ok(true)
+    }
+
+    fn write_pages(
+        &self,
+        pages: &mut PageFile,
+        superblock: &Superblock,
+        blocks: &[Arc<BlockRecord>],
+        last: &BlockRecord,
+        hasher: &Hasher,
+    ) -> Result<(Option<Tree>, Option<Tree>), ColdError> {
+        let (accounts, codes) = updates(blocks, hasher);
+        let mut updater = Updater { pages, hasher };
+        let accounts = tree_of(updater.update::<AccountRecord>(superblock.accounts, accounts, 0)?);
+        let codes = tree_of(updater.update::<CodeRecord>(superblock.codes, codes, 0)?);
+        let found = accounts.map_or(EMPTY_ROOT_HASH, |tree| tree.root);
+        if found != last.root {
+            return Err(ColdError::WrongRoot { expected: last.root, found });
+        }
+        Ok((accounts, codes))
+    }
+
+    /// An account in the pages, by the hash of its address.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Damaged`], [`ColdError::Disk`], [`ColdError::Blinded`].
+    pub fn account(&self, key: &B256) -> Result<Option<Account>, ColdError> {
+        Ok(self.account_record(key)?.map(|record| record.account))
+    }
+
+    /// A slot in the pages, by the hashes of address and key; zero if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::account`].
+    pub fn slot(&self, account: &B256, key: &B256) -> Result<U256, ColdError> {
+        let storage = self.account_record(account)?.map_or(Storage::Empty, |record| record.storage);
+        match storage {
+            Storage::Empty => Ok(U256::ZERO),
+            Storage::Inline(_, slots) => {
+                let at = slots.binary_search_by_key(key, |slot| slot.key);
+                Ok(at.map_or(U256::ZERO, |at| slots[at].value))
+            }
+            Storage::Pages(tree) => {
+                let slot = find::<Slot, _>(&mut *self.pages.lock(), &tree, key)?;
+                Ok(slot.map_or(U256::ZERO, |slot| slot.value))
+            }
+            Storage::Blinded(_) => Err(ColdError::Blinded { key: *account, nibbles: 64 }),
+        }
+    }
+
+    /// Reads all pages, and computes every hash again. `progress` is told of every page. Checkpoints wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Damaged`] and [`ColdError::WrongRoot`] name what is wrong first.
+    pub fn verify(
+        &self,
+        hasher: &Hasher,
+        progress: &mut dyn FnMut(&Verified),
+    ) -> Result<Verified, ColdError> {
+        let mut pages = self.pages.lock();
+        let superblock = *self.checkpoint.lock();
+        let mut verifier = Verifier {
+            pages: &mut *pages,
+            hasher,
+            met: HashSet::new(),
+            found: Verified::default(),
+            progress,
+        };
+        if let Some(tree) = superblock.accounts {
+            verifier.tree::<AccountRecord>(&tree, &mut |_| ())?;
+        }
+        if let Some(tree) = superblock.codes {
+            verifier.tree::<CodeRecord>(&tree, &mut |_| ())?;
+        }
+        let found = superblock.accounts.map_or(EMPTY_ROOT_HASH, |tree| tree.root);
+        if found != superblock.root {
+            return Err(ColdError::WrongRoot { expected: superblock.root, found });
+        }
+        let Verifier { met, mut found, .. } = verifier;
+        if let Some(number) = met.iter().find(|number| !pages.space().is_used(**number)) {
+            return Err(ColdError::content(*number, "it is part of the state, and marked as free"));
+        }
+        found.lost = pages.live() - met.len() as u64;
+        Ok(found)
+    }
+
+    fn account_record(&self, key: &B256) -> Result<Option<AccountRecord>, ColdError> {
+        let mut pages = self.pages.lock();
+        let Some(tree) = self.checkpoint.lock().accounts else { return Ok(None) };
+        find(&mut *pages, &tree, key)
+    }
+
+    /// A code in the pages, by its hash.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::account`].
+    pub fn code(&self, hash: &B256) -> Result<Option<Bytes>, ColdError> {
+        let mut pages = self.pages.lock();
+        let Some(tree) = self.checkpoint.lock().codes else { return Ok(None) };
+        let record: Option<CodeRecord> = find(&mut *pages, &tree, hash)?;
+        record.map(|record| record.bytes(&mut *pages)).transpose()
+    }
+}
+
+impl Open {
+    fn check_order(&self, block: &BlockRecord, is_first: bool) -> Result<(), ColdError> {
+        let follows = block.parent == self.last.hash && block.number == self.last.number.wrapping_add(1);
+        if is_first || follows {
+            return Ok(());
+        }
+        Err(ColdError::Order { number: block.number, parent: block.parent, last: self.last.hash })
+    }
+}
+
+impl Superblock {
+    /// Whether it is that of a store which never had a block.
+    fn is_empty(&self) -> bool {
+        self.checkpoint == 1
+    }
+}
+
+fn tree_of<L: Leaf>(written: Written<L>) -> Option<Tree> {
+    match written {
+        Written::Tree(tree) => Some(tree),
+        Written::Few(records) => {
+            debug_assert!(records.is_empty(), "records that take no bytes");
+            None
+        }
+    }
+}
+
+/// What becomes of an account over several blocks.
+#[derive(Debug)]
+struct Outcome {
+    after: Option<Account>,
+    is_wiped: bool,
+    slots: HashMap<U256, U256>,
+}
+
+/// What blocks, in order, change in the end, by hashed keys, sorted.
+fn updates(blocks: &[Arc<BlockRecord>], hasher: &Hasher) -> (Vec<AccountUpdate>, Vec<NewCode>) {
+    let mut outcomes: AddressMap<Outcome> = AddressMap::default();
+    for change in blocks.iter().flat_map(|block| &block.changes.accounts) {
+        let outcome = outcomes.entry(change.address).or_insert_with(|| Outcome {
+            after: None,
+            is_wiped: false,
+            slots: HashMap::default(),
+        });
+        outcome.after = change.after;
+        if change.storage_wiped || change.after.is_none() {
+            outcome.is_wiped = true;
+            outcome.slots.clear();
+        }
+        if change.after.is_some() {
+            outcome.slots.extend(change.storage.iter().map(|slot| (slot.slot, slot.after)));
+        }
+    }
+    let outcomes: Vec<(Address, Outcome)> = outcomes.into_iter().collect();
+    let slots: Vec<([u8; 32], U256)> = outcomes
+        .iter()
+        .flat_map(|(_, outcome)| outcome.slots.iter().map(|(slot, value)| (slot.to_be_bytes(), *value)))
+        .collect();
+    let messages: Vec<&[u8]> = outcomes
+        .iter()
+        .map(|(address, _)| address.as_slice())
+        .chain(slots.iter().map(|(slot, _)| slot.as_slice()))
+        .collect();
+    let mut digests = vec![B256::ZERO; messages.len()];
+    for (messages, digests) in
+        messages.chunks(hasher.batch_size()).zip(digests.chunks_mut(hasher.batch_size()))
+    {
+        hasher.hash_each(messages, digests);
+    }
+    let (keys, slot_keys) = digests.split_at(outcomes.len());
+    let mut slots = slot_keys
+        .iter()
+        .zip(&slots)
+        .map(|(key, (_, value))| SlotUpdate { key: *key, value: *value });
+    let mut accounts = Vec::with_capacity(outcomes.len());
+    for ((_, outcome), key) in outcomes.into_iter().zip(keys) {
+        let mut own: Vec<SlotUpdate> = slots.by_ref().take(outcome.slots.len()).collect();
+        own.sort_unstable_by_key(|slot| slot.key);
+        let Outcome { after, is_wiped, .. } = outcome;
+        accounts.push(AccountUpdate { key: *key, after, is_wiped, slots: own });
+    }
+    accounts.sort_unstable_by_key(|account| account.key);
+    let codes = blocks.iter().flat_map(|block| &block.changes.codes);
+    let mut codes: Vec<NewCode> =
+        codes.map(|(hash, code)| NewCode { key: *hash, bytes: code.original_bytes() }).collect();
+    codes.sort_unstable_by_key(|code| code.key);
+    codes.dedup_by_key(|code| code.key);
+    (accounts, codes)
+}

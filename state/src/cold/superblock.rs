@@ -1,0 +1,116 @@
+//! What everything is found from: two pages that are written in turns, so that one of them is always whole.
+
+use super::{
+    error::{ColdError, PageDamage},
+    journal::Position,
+    page::{PAGE_VERSION, Page, PageKind, PageNumber},
+    record::{Reader, Tree, write_reference},
+};
+use alloy_primitives::B256;
+
+/// A checkpoint: the state after a block, on pages, and where the journal goes on from there.
+///
+/// ```text
+/// seed u64 | block u64 | hash | root | journal segment, page, sequence, chain u64 | map of pages in use | accounts | codes
+/// ```
+///
+/// A tree is one byte that says whether it has anything, then page, level u8 and root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    /// Counts checkpoints, from 1 on.
+    pub(crate) checkpoint: u64,
+    /// The seed of the journal's checksums.
+    pub(crate) seed: u64,
+    /// The block's number, hash and state root.
+    pub(crate) block: u64,
+    pub(crate) hash: B256,
+    pub(crate) root: B256,
+    /// The first record of the journal that is not in the pages.
+    pub(crate) journal: Position,
+    /// The first page of the map of those in use.
+    pub(crate) map: PageNumber,
+    pub(crate) accounts: Option<Tree>,
+    pub(crate) codes: Option<Tree>,
+}
+
+impl Superblock {
+    /// Where it is written.
+    pub(crate) fn place(&self) -> PageNumber {
+        PageNumber(self.checkpoint % 2)
+    }
+
+    /// As a page, without checksum.
+    pub(crate) fn page(&self) -> Page {
+        let mut page = Page::new(PageKind::Super, 0);
+        let mut body = Vec::new();
+        body.extend_from_slice(&self.seed.to_le_bytes());
+        body.extend_from_slice(&self.block.to_le_bytes());
+        body.extend_from_slice(&self.hash[..]);
+        body.extend_from_slice(&self.root[..]);
+        let Position { segment, page: at, sequence, chain } = self.journal;
+        for number in [segment, at, sequence, chain] {
+            body.extend_from_slice(&number.to_le_bytes());
+        }
+        write_reference(&mut body, self.map);
+        for tree in [self.accounts, self.codes] {
+            body.push(u8::from(tree.is_some()));
+            if let Some(Tree { page, level, root }) = tree {
+                write_reference(&mut body, page);
+                body.push(level);
+                body.extend_from_slice(&root[..]);
+            }
+        }
+        page.body_mut()[..body.len()].copy_from_slice(&body);
+        page
+    }
+
+    fn parse(page: &Page) -> Option<Self> {
+        let mut from = Reader(page.body());
+        let mut number = || -> Option<u64> { Some(u64::from_le_bytes(from.take(8)?.try_into().ok()?)) };
+        let (seed, block) = (number()?, number()?);
+        let (hash, root) = (from.hash()?, from.hash()?);
+        let mut number = || -> Option<u64> { Some(u64::from_le_bytes(from.take(8)?.try_into().ok()?)) };
+        let journal =
+            Position { segment: number()?, page: number()?, sequence: number()?, chain: number()? };
+        let map = from.reference()?;
+        let mut tree = || -> Option<Option<Tree>> {
+            match from.byte()? {
+                0 => Some(None),
+                1 => Some(Some(Tree { page: from.reference()?, level: from.byte()?, root: from.hash()? })),
+                _ => None,
+            }
+        };
+        let (accounts, codes) = (tree()?, tree()?);
+        let checkpoint = page.checkpoint();
+        Some(Self { checkpoint, seed, block, hash, root, journal, map, accounts, codes })
+    }
+
+    /// The newer of two that is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Superblocks`] if none is; [`ColdError::Version`] if one is of a newer form than is known.
+    pub(crate) fn newest(pages: [Result<Page, PageDamage>; 2]) -> Result<Self, ColdError> {
+        let parsed = pages.map(|page| {
+            let page = page?;
+            if page.kind() != PageKind::Super {
+                return Err(PageDamage::Content("it is no superblock"));
+            }
+            Self::parse(&page).ok_or(PageDamage::Content("its parts do not fit together"))
+        });
+        for one in &parsed {
+            if let Err(PageDamage::Version { found, .. }) = one
+                && *found > PAGE_VERSION
+            {
+                let (found, known) = (u32::from(*found), u32::from(PAGE_VERSION));
+                return Err(ColdError::Version { what: "store", found, known });
+            }
+        }
+        match parsed {
+            [Ok(first), Ok(second)] if first.checkpoint > second.checkpoint => Ok(first),
+            [_, Ok(second)] => Ok(second),
+            [Ok(first), Err(_)] => Ok(first),
+            [Err(first), Err(second)] => Err(ColdError::Superblocks { first, second }),
+        }
+    }
+}
