@@ -203,3 +203,50 @@ impl fmt::Debug for DirectoryLock {
 pub(crate) fn pages_up(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE_BYTES as u64).saturating_mul(PAGE_BYTES as u64)
 }
+
+/// Implements [`Disk`] for a type with a field `inner: Arc<dyn Disk>` that differs from it in its queues alone.
+macro_rules! delegate {
+    ($type:ident { $($queue:item)* }) => {
+        impl Disk for $type {
+            fn open(&self, name: &str, mode: OpenMode) -> Result<FileId, DiskError> {
+                self.inner.open(name, mode)
+            }
+
+            fn close(&self, file: FileId) -> Result<(), DiskError> {
+                self.inner.close(file)
+            }
+
+            fn remove(&self, name: &str) -> Result<(), DiskError> {
+                self.inner.remove(name)
+            }
+
+            fn names(&self) -> Result<Vec<String>, DiskError> {
+                self.inner.names()
+            }
+
+            fn len(&self, file: FileId) -> Result<u64, DiskError> {
+                self.inner.len(file)
+            }
+
+            fn sync_directory(&self) -> Result<(), DiskError> {
+                self.inner.sync_directory()
+            }
+
+            fn lock(&self) -> Result<DirectoryLock, DiskError> {
+                self.inner.lock()
+            }
+
+            fn buffers(&self) -> &BufferPool {
+                self.inner.buffers()
+            }
+
+            fn capabilities(&self) -> Capabilities {
+                self.inner.capabilities()
+            }
+
+            $($queue)*
+        }
+    };
+}
+
+pub(crate) use delegate;
