@@ -306,10 +306,10 @@ pub(crate) fn files_come_and_go_while_a_queue_lives(store: &Store) {
             buffer.fill(index as u8 + round);
             submit(&mut *queue, 0, *file, Operation::Write { offset: 0, buffer });
             if queue.in_flight() == queue.capacity() {
-                drain(&mut *queue).into_iter().for_each(|completion| drop(completion.result.unwrap()));
+                drain(&mut *queue).into_iter().for_each(|completion| assert!(completion.result.is_ok()));
             }
         }
-        drain(&mut *queue).into_iter().for_each(|completion| drop(completion.result.unwrap()));
+        drain(&mut *queue).into_iter().for_each(|completion| assert!(completion.result.is_ok()));
         for (index, file) in files.iter().enumerate() {
             let operation = Operation::Read { offset: 0, buffer: store.buffers().take(PAGE_BYTES) };
             submit(&mut *queue, 0, *file, operation);
