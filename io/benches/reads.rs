@@ -34,26 +34,26 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What to run.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Size of the file.
-    pub pages: u64,
+    pub(crate) pages: u64,
     /// Time of each contestant in each round.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// How often each has its turn.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// Where the file is; it is left there, to be used again.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// Where the results go besides.
-    pub json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// One contestant's turn.
 #[derive(Clone, Copy, Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Reads a second.
-    pub iops: f64,
+    pub(crate) iops: f64,
     /// Time of processors for each read, in microseconds.
-    pub cpu_us: f64,
+    pub(crate) cpu_us: f64,
 }
 
 fn main() -> Result<(), Failure> {
@@ -83,12 +83,12 @@ fn main() -> Result<(), Failure> {
 
 /// The size that tests run.
 #[must_use]
-pub fn smoke(directory: PathBuf) -> Options {
+pub(crate) fn smoke(directory: PathBuf) -> Options {
     Options { pages: 256, time: Duration::from_millis(20), rounds: 1, directory, json: None }
 }
 
 /// Runs all contestants in turn, prints and returns the results.
-pub fn run(options: &Options) -> Result<Value, Failure> {
+pub(crate) fn run(options: &Options) -> Result<Value, Failure> {
     if options.pages == 0 || options.rounds == 0 {
         return Err("--gib and --rounds: expected more than 0".into());
     }
@@ -141,7 +141,7 @@ pub fn run(options: &Options) -> Result<Value, Failure> {
         ("cpu_of_pread_1", queue.cpu_us / one.cpu_us),
         ("cpu_of_pread_32", queue.cpu_us / many.cpu_us),
     ];
-    for (name, ratio) in ratios {
+    for (name, ratio) in ratios.iter().filter(|(_, ratio)| ratio.is_finite()) {
         println!("{name:<18} {ratio:>10.2}");
     }
     let as_json = |sample: Option<Sample>| {
