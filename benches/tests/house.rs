@@ -47,6 +47,8 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("engine/src/evm/machine.rs", "a worker's machine moves between threads"),
     ("engine/src/scheduler/append_vec.rs", "the processor fetches what is written next"),
     ("engine/src/scheduler/once.rs", "a value that is set once, without waiting"),
+    ("io/src/buffer.rs", "aligned memory that the kernel is told of"),
+    ("io/src/uring/ring.rs", "memory that the kernel reads and writes while it is in flight"),
     ("kernels/src/avx2.rs", "instructions that not every processor has, unaligned loads"),
     ("kernels/src/avx512.rs", "instructions that not every processor has, unaligned and masked loads"),
     ("kernels/src/protocol/region.rs", "memory shared with the device host"),
