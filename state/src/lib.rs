@@ -20,6 +20,7 @@
 
 mod account;
 mod change_set;
+pub mod cold;
 mod commits;
 mod memory;
 mod reader;

@@ -42,6 +42,13 @@ impl Record for CodeRecord {
         &self.key
     }
 
+    fn bytes(&self) -> usize {
+        match &self.place {
+            CodePlace::Here(bytes) => 1 + bytes.len(),
+            CodePlace::Pages(_, pages) => 5 + pages.len() * REFERENCE_BYTES,
+        }
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         match &self.place {
             CodePlace::Here(bytes) => {
@@ -103,7 +110,7 @@ impl Leaf for CodeRecord {
         }
         let mut pages = Vec::new();
         for part in bytes.chunks(BODY_BYTES) {
-            let mut page = Page::new(PageKind::Code, 0);
+            let mut page = Page::new(PageKind::Code);
             page.body_mut()[..part.len()].copy_from_slice(part);
             pages.push(updater.pages.write(page)?);
         }

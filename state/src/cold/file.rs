@@ -7,18 +7,42 @@ use super::{
     superblock::Superblock,
     tree::Pages,
 };
-use citius_io::{Completion, Disk, DiskError, FileId, Operation, Queue, Request};
+use citius_io::{Completion, Disk, DiskError, FileId, OpenMode, Operation, Queue, Request};
 use std::{collections::HashSet, sync::Arc};
 
 /// The name of the file.
 pub(crate) const PAGES: &str = "pages";
+
+/// A file of a disk, closed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    disk: Arc<dyn Disk>,
+    id: FileId,
+}
+
+impl OpenFile {
+    pub(crate) fn open(disk: &Arc<dyn Disk>, name: &str, mode: OpenMode) -> Result<Self, ColdError> {
+        Ok(Self { disk: Arc::clone(disk), id: disk.open(name, mode)? })
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.id
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // Whatever is in flight completes all the same.
+        let _ = self.disk.close(self.id);
+    }
+}
 
 /// Reads pages, and writes those of the next checkpoint: none that the last one refers to is touched.
 #[derive(Debug)]
 pub(crate) struct PageFile {
     disk: Arc<dyn Disk>,
     queue: Box<dyn Queue>,
-    file: FileId,
+    file: OpenFile,
     space: Space,
     /// The checkpoint in the making.
     checkpoint: u64,
@@ -48,7 +72,7 @@ impl PageFile {
     /// The file after a checkpoint, or after none with an empty `space`.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
-        file: FileId,
+        file: OpenFile,
         space: Space,
         checkpoint: u64,
     ) -> Result<Self, ColdError> {
@@ -159,7 +183,7 @@ impl PageFile {
         let operation = Operation::Write { offset: number.offset(), buffer };
         self.in_flight.insert(number);
         self.counts.writes += 1;
-        send(&mut *self.queue, self.file, number.0, operation);
+        send(&mut *self.queue, self.file.id(), number.0, operation);
         Ok(())
     }
 
@@ -189,7 +213,7 @@ impl PageFile {
 
     fn sync(&mut self) -> Result<(), ColdError> {
         self.counts.syncs += 1;
-        super::journal::complete(&mut *self.queue, self.file, Operation::Sync)?;
+        super::journal::complete(&mut *self.queue, self.file.id(), Operation::Sync)?;
         Ok(())
     }
 }
@@ -254,7 +278,7 @@ impl Pages for PageFile {
     fn read(&mut self, numbers: &[PageNumber]) -> Result<Vec<Page>, ColdError> {
         self.flush()?;
         self.counts.reads += numbers.len() as u64;
-        let read = read_pages(&*self.disk, &mut *self.queue, self.file, numbers)?;
+        let read = read_pages(&*self.disk, &mut *self.queue, self.file.id(), numbers)?;
         let whole = |(page, number): (Result<Page, PageDamage>, &PageNumber)| {
             page.map_err(|damage| ColdError::Damaged { number: *number, damage })
         };

@@ -16,7 +16,7 @@
 //! acknowledged. A segment's file is written over once its records are needed no more: it has its blocks on the disk
 //! already, and a sync has nothing to do but data.
 
-use super::{error::ColdError, page::PAGE_BYTES};
+use super::{error::ColdError, file::OpenFile, page::PAGE_BYTES};
 use citius_io::{Completion, Disk, DiskError, FileId, OpenMode, Operation, Queue, Request};
 use std::{fmt, sync::Arc};
 use twox_hash::XxHash3_64;
@@ -87,9 +87,9 @@ pub(crate) struct Journal {
 }
 
 /// A file of the ring.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Slot {
-    file: FileId,
+    file: OpenFile,
     /// What it holds; `None` if it was never written.
     segment: Option<u64>,
 }
@@ -118,7 +118,7 @@ impl Journal {
         let queue = disk.queue()?;
         let mut slots = Vec::new();
         for name in disk.names()?.iter().filter(|name| name.starts_with(NAME)) {
-            slots.push(Slot { file: disk.open(name, OpenMode::Existing)?, segment: None });
+            slots.push(Slot { file: OpenFile::open(&disk, name, OpenMode::Existing)?, segment: None });
         }
         let segment_pages = (segment_bytes / PAGE_BYTES as u64).max(4);
         let mut journal = Self {
@@ -246,7 +246,7 @@ impl Journal {
             return Ok(slot);
         }
         let name = format!("{NAME}{:04}", self.slots.len());
-        let file = self.disk.open(&name, OpenMode::Create)?;
+        let file = OpenFile::open(&self.disk, &name, OpenMode::Create)?;
         self.slots.push(Slot { file, segment: None });
         let slot = self.slots.len() - 1;
         // Written, not only reserved: the system would note, at the first sync of each page, that it now is.
@@ -265,14 +265,14 @@ impl Journal {
     }
 
     fn complete(&mut self, slot: usize, operation: Operation) -> Result<Completion, ColdError> {
-        let file = self.slots[slot].file;
+        let file = self.slots[slot].file.id();
         Ok(complete(&mut *self.queue, file, operation)?)
     }
 
     fn read(&mut self, slot: usize, page: u64, pages: u64) -> Result<Option<Vec<u8>>, ColdError> {
         let buffer = self.disk.buffers().take(pages as usize * PAGE_BYTES);
         let offset = page * PAGE_BYTES as u64;
-        let completion = match complete(&mut *self.queue, self.slots[slot].file, Operation::Read { offset, buffer }) {
+        let completion = match complete(&mut *self.queue, self.slots[slot].file.id(), Operation::Read { offset, buffer }) {
             Ok(completion) => completion,
             // A file that was being made when the power was cut.
             Err(DiskError::BeyondEnd { .. }) => return Ok(None),

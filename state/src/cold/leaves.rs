@@ -65,7 +65,7 @@ impl Leaf for AccountRecord {
         let mut storage = old.map_or(Storage::Empty, |old| old.storage);
         if is_wiped || after.is_none() {
             if let Storage::Pages(tree) = storage {
-                updater.free_tree(tree)?;
+                updater.free_tree::<Slot>(tree)?;
             }
             storage = Storage::Empty;
         }
@@ -74,6 +74,13 @@ impl Leaf for AccountRecord {
             storage = changed(updater, &key, storage, slots)?;
         }
         Ok(Some(Self { key, account, storage }))
+    }
+
+    fn free<P: Pages>(&self, updater: &mut Updater<'_, P>) -> Result<(), ColdError> {
+        match &self.storage {
+            Storage::Pages(tree) => updater.free_tree::<Slot>(*tree),
+            _ => Ok(()),
+        }
     }
 
     fn settle(records: &mut [&mut Self], hasher: &Hasher) {

@@ -6,9 +6,9 @@
 //! | `journal`, `block` | records of blocks, durable in groups of one sync each |
 //! | `superblock`, `space`, `file` | what all is found from; which pages are in use; the file of pages while a checkpoint is made |
 //! | `page` | 4 KiB with a checksum, a kind, and the number of the place where they belong |
-//! | `leaf`, `inner` | what is on pages: `record`s of accounts and slots, and `codes`; entries for subtries on pages below |
+//! | `items` | what is on pages: `record`s of accounts and slots, and `codes`; references to subtries on other pages |
 //! | `merkle` | the roots of subtries out of either |
-//! | `pack` | whole subtries, put on pages in order |
+//! | `pack` | what goes on which page |
 //! | `tree` | a trie on pages, and what it is after writes; `leaves` say what becomes of accounts and slots |
 //! | `verify` | everything read and hashed again |
 
@@ -16,9 +16,8 @@ mod block;
 mod codes;
 mod error;
 mod file;
-mod inner;
+mod items;
 mod journal;
-mod leaf;
 mod leaves;
 mod merkle;
 mod pack;

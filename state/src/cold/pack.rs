@@ -1,185 +1,129 @@
-//! How records and entries come on pages: cut into whole subtries that fit, and these put together in order.
+//! How items come on pages. A page holds what is below some children of one branch, or of several; what does not fit goes to pages of
+//! its own, and a reference stands for each subtrie there.
 
 use super::{
-    inner::{Entry, inner_page},
-    leaf::leaf_page,
-    merkle::{Batch, Node},
-    page::{BODY_BYTES, Page},
+    error::ColdError,
+    items::{Item, Reference, page_bytes, page_of},
+    merkle::Batch,
+    page::{BODY_BYTES, PageNumber},
     prefix::Prefix,
-    record::Record,
+    tree::{Leaf, Pages, Updater},
 };
-use std::ops::Range;
 
-/// What a page holds many of, in order.
-pub(crate) trait Packed {
-    /// Its place in the trie.
-    fn prefix(&self) -> Prefix;
+/// Bytes up to which what was on a page of its own goes to the page above.
+const SMALL: usize = BODY_BYTES / 4;
+/// Bytes of an item that is not worth a reference.
+const LITTLE: usize = 96;
 
-    /// Bytes that it takes on a page, those that it shares with its neighbours included.
-    fn bytes(&self) -> usize;
+/// Items of one subtrie, sorted, or of several next to one another.
+pub(crate) type Group<L> = Vec<Item<L>>;
 
-    /// Adds it to a subtrie.
-    fn add_to(&self, batch: &mut Batch);
-
-    /// A page of these, which must fit, so far above the leaves.
-    fn page(items: &[Self], level: u8) -> Page
-    where
-        Self: Sized;
-}
-
-impl<R: Record> Packed for R {
-    fn prefix(&self) -> Prefix {
-        Prefix::whole(self.key())
+impl<P: Pages> Updater<'_, P> {
+    /// Makes items fit on one page: references stand for those that are written to others.
+    ///
+    /// # Errors
+    ///
+    /// What the pages say.
+    pub(crate) fn reduce<L: Leaf>(&mut self, items: Group<L>) -> Result<Group<L>, ColdError> {
+        let [first, .., last] = &items[..] else { return Ok(items) };
+        if page_bytes(&items) <= BODY_BYTES {
+            return Ok(items);
+        }
+        let fork = first.prefix().common(&last.prefix());
+        let groups = self.reduce_all(groups(items, fork))?;
+        if groups.iter().map(bytes_of).sum::<usize>() < BODY_BYTES {
+            return Ok(groups.into_iter().flatten().collect());
+        }
+        self.put(groups)
     }
 
-    fn bytes(&self) -> usize {
-        let mut record = Vec::new();
-        self.write(&mut record);
-        2 + 32 + record.len()
+    fn reduce_all<L: Leaf>(&mut self, groups: Vec<Group<L>>) -> Result<Vec<Group<L>>, ColdError> {
+        groups.into_iter().map(|group| self.reduce(group)).collect()
     }
 
-    fn add_to(&self, batch: &mut Batch) {
-        batch.leaf(*self.key(), |out| self.write_value(out));
+    /// Subtries that were on one page, and changed: references to them, or what they hold, if that is little.
+    ///
+    /// # Errors
+    ///
+    /// What the pages say.
+    pub(crate) fn put_again<L: Leaf>(&mut self, subtries: Vec<Group<L>>) -> Result<Group<L>, ColdError> {
+        if subtries.iter().map(bytes_of).sum::<usize>() <= SMALL {
+            return Ok(subtries.into_iter().flatten().collect());
+        }
+        let subtries = self.reduce_all(subtries)?;
+        self.put(subtries)
     }
 
-    fn page(items: &[Self], _level: u8) -> Page {
-        leaf_page(items)
-    }
-}
-
-/// What is on a page below: a part of `Entry` that is not yet one.
-impl Packed for Entry {
-    fn prefix(&self) -> Prefix {
-        self.prefix
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes()
+    /// Writes subtries, each of which fits on a page, and gives references. What is hardly more than a reference is given as it is.
+    fn put<L: Leaf>(&mut self, subtries: Vec<Group<L>>) -> Result<Group<L>, ColdError> {
+        let (written, kept): (Vec<_>, Vec<_>) =
+            subtries.into_iter().partition(|group| group.len() > 1 || group.iter().any(is_much));
+        let mut items: Group<L> = kept.into_iter().flatten().collect();
+        items.extend(self.write(written)?);
+        items.sort_unstable_by_key(Item::prefix);
+        Ok(items)
     }
 
-    fn add_to(&self, batch: &mut Batch) {
-        batch.node(self.prefix, self.node.clone());
-    }
-
-    fn page(items: &[Self], level: u8) -> Page {
-        inner_page(items, level)
-    }
-}
-
-/// The sizes of some items, to know those of any run of them.
-#[derive(Debug)]
-pub(crate) struct Sizes {
-    /// Bytes before each item, and behind the last.
-    sums: Vec<usize>,
-}
-
-impl Sizes {
-    pub(crate) fn of<I: Packed>(items: &[I]) -> Self {
-        let mut sums = Vec::with_capacity(items.len() + 1);
-        let mut sum = 0;
-        sums.push(sum);
-        sums.extend(items.iter().map(|item| {
-            sum += item.bytes();
-            sum
-        }));
-        Self { sums }
-    }
-
-    /// Bytes of a page's body that a run of items takes.
-    pub(crate) fn bytes<I: Packed>(&self, items: &[I], run: &Range<usize>) -> usize {
-        let all = self.sums[run.end] - self.sums[run.start];
-        let shared = match &items[run.clone()] {
-            [first, .., last] => usize::from(first.prefix().common(&last.prefix()) / 2),
-            _ => 0,
-        };
-        1 + shared + all - run.len() * shared
-    }
-}
-
-/// The nearest places outside of some items, before them and behind them: no subtrie of the items may hold these.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Outside {
-    pub(crate) before: Option<Prefix>,
-    pub(crate) behind: Option<Prefix>,
-}
-
-/// Items of a page, and the whole subtries that they are: items and depth of each.
-#[derive(Debug)]
-pub(crate) struct Packet {
-    pub(crate) items: Range<usize>,
-    pub(crate) subtries: Vec<(Range<usize>, u8)>,
-}
-
-/// Puts items on pages, as few as they need, about evenly.
-pub(crate) fn pack<I: Packed>(items: &[I], outside: Outside) -> Vec<Packet> {
-    let sizes = Sizes::of(items);
-    let mut subtries = Vec::new();
-    cut(items, 0..items.len(), 0, &sizes, outside, &mut subtries);
-    let all = sizes.bytes(items, &(0..items.len()));
-    let even = all.div_ceil(all.div_ceil(BODY_BYTES).max(1));
-    let mut packets: Vec<Packet> = Vec::new();
-    for (run, depth) in subtries {
-        if let Some(packet) = packets.last_mut() {
-            let with = packet.items.start..run.end;
-            let is_room = sizes.bytes(items, &packet.items) < even && sizes.bytes(items, &with) <= BODY_BYTES;
-            if is_room {
-                packet.items = with;
-                packet.subtries.push((run, depth));
-                continue;
+    /// Writes subtries to as few pages as they need, filled about evenly, and gives a reference for each.
+    fn write<L: Leaf>(&mut self, mut subtries: Vec<Group<L>>) -> Result<Group<L>, ColdError> {
+        let mut records: Vec<&mut L> = subtries.iter_mut().flatten().filter_map(Item::record_mut).collect();
+        L::settle(&mut records, self.hasher);
+        let all: usize = subtries.iter().map(bytes_of).sum();
+        let even = all.div_ceil(all.div_ceil(BODY_BYTES).max(1));
+        let mut batch = Batch::default();
+        let mut places: Vec<(Prefix, PageNumber)> = Vec::with_capacity(subtries.len());
+        let mut items: Group<L> = Vec::new();
+        let mut bytes = 0;
+        let mut start = 0;
+        for group in subtries {
+            let more = bytes_of(&group);
+            if !items.is_empty() && (bytes >= even || bytes + more >= BODY_BYTES) {
+                let page = self.pages.write(page_of(&items))?;
+                places[start..].iter_mut().for_each(|(_, place)| *place = page);
+                (start, bytes) = (places.len(), 0);
+                items.clear();
             }
+            let prefix = root_of(&group);
+            group.iter().for_each(|item| item.add_to(&mut batch));
+            batch.end(prefix.nibbles());
+            places.push((prefix, PageNumber(0)));
+            bytes += more;
+            items.extend(group);
         }
-        packets.push(Packet { items: run.clone(), subtries: vec![(run, depth)] });
-    }
-    packets
-}
-
-/// Cuts items into whole subtries that fit on a page, each as large as it may be.
-fn cut<I: Packed>(
-    items: &[I],
-    run: Range<usize>,
-    depth: u8,
-    sizes: &Sizes,
-    outside: Outside,
-    subtries: &mut Vec<(Range<usize>, u8)>,
-) {
-    let Some(first) = items.get(run.start) else { return };
-    let first = first.prefix();
-    let root = Prefix::of(first.key(), depth);
-    let holds = |place: Option<Prefix>| place.is_some_and(|place| root.contains(&place));
-    let is_whole = !holds(outside.before) && !holds(outside.behind);
-    if is_whole && (run.len() == 1 || sizes.bytes(items, &run) <= BODY_BYTES) {
-        subtries.push((run, depth));
-        return;
-    }
-    let mut start = run.start;
-    while start < run.end {
-        let nibble = items[start].prefix().nibble(depth);
-        let count = items[start..run.end].partition_point(|item| item.prefix().nibble(depth) == nibble);
-        cut(items, start..start + count, depth + 1, sizes, outside, subtries);
-        start += count;
-    }
-}
-
-/// Adds the subtries of some packets to a batch.
-pub(crate) fn add_subtries<I: Packed>(items: &[I], packets: &[Packet], batch: &mut Batch) {
-    for (run, depth) in packets.iter().flat_map(|packet| &packet.subtries) {
-        for item in &items[run.clone()] {
-            item.add_to(batch);
+        if !items.is_empty() {
+            let page = self.pages.write(page_of(&items))?;
+            places[start..].iter_mut().for_each(|(_, place)| *place = page);
         }
-        batch.end(*depth);
+        let reference = |((prefix, page), node)| Item::Reference(Reference { prefix, node, page });
+        Ok(places.into_iter().zip(batch.roots(self.hasher)).map(reference).collect())
     }
 }
 
-/// The entries of a packet that was written to a page.
-pub(crate) fn entries_of<I: Packed>(
-    items: &[I],
-    packet: &Packet,
-    page: super::page::PageNumber,
-    nodes: &mut impl Iterator<Item = Node>,
-    entries: &mut Vec<Entry>,
-) {
-    for ((run, depth), node) in packet.subtries.iter().zip(nodes) {
-        let prefix = Prefix::of(items[run.start].prefix().key(), *depth);
-        entries.push(Entry { prefix, node, page });
+/// The place of the highest node that is over all items of a group and nothing else.
+fn root_of<L: Leaf>(group: &Group<L>) -> Prefix {
+    let [first, .., last] = &group[..] else { return group[0].prefix() };
+    let (first, last) = (first.prefix(), last.prefix());
+    Prefix::of(first.key(), first.common(&last))
+}
+
+fn is_much<L: Leaf>(item: &Item<L>) -> bool {
+    matches!(item, Item::Record(_)) && item.bytes() > 2 * LITTLE
+}
+
+/// Bytes that a group adds to a page at most.
+fn bytes_of<L: Leaf>(group: &Group<L>) -> usize {
+    group.iter().map(Item::bytes).sum()
+}
+
+/// Items by the nibble behind what all have in common.
+fn groups<L: Leaf>(items: Group<L>, fork: u8) -> Vec<Group<L>> {
+    let mut groups: Vec<Group<L>> = Vec::new();
+    for item in items {
+        let nibble = item.prefix().nibble(fork);
+        match groups.last_mut().filter(|group| group[0].prefix().nibble(fork) == nibble) {
+            Some(group) => group.push(item),
+            None => groups.push(vec![item]),
+        }
     }
+    groups
 }

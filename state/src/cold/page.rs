@@ -2,8 +2,8 @@ use super::error::PageDamage;
 use std::fmt;
 use twox_hash::XxHash3_64;
 
-/// Bytes of a page: what is read and written at a time, and a multiple of what disks write wholly or not at all.
-pub const PAGE_BYTES: usize = 4096;
+pub use citius_io::PAGE_BYTES;
+
 /// Bytes before what a page holds.
 pub(crate) const HEAD_BYTES: usize = 32;
 /// Bytes of what a page holds at most.
@@ -42,8 +42,6 @@ pub(crate) enum PageKind {
     Accounts,
     /// Slots of one account, by the hash of their key.
     Slots,
-    /// References to pages a level below.
-    Inner,
     /// Codes, by their hash.
     Codes,
     /// A part of a code.
@@ -56,7 +54,7 @@ pub(crate) enum PageKind {
 
 impl PageKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Accounts, Self::Slots, Self::Inner, Self::Codes, Self::Code, Self::Space, Self::Super]
+        [Self::Accounts, Self::Slots, Self::Codes, Self::Code, Self::Space, Self::Super]
             .into_iter()
             .find(|kind| *kind as u8 + 1 == byte)
     }
@@ -65,7 +63,7 @@ impl PageKind {
 /// A page in memory.
 ///
 /// ```text
-/// checksum u64 | "CiP" | version u8 | kind u8 | level u8 | items u16 | number u64 | checkpoint u64 | body
+/// checksum u64 | "CiP" | version u8 | kind u8 | 0 u8 | items u16 | number u64 | checkpoint u64 | body
 /// ```
 ///
 /// Numbers are little endian. The checksum is XXH3-64 of all behind it. A page knows its number, so that one that was
@@ -76,12 +74,11 @@ pub(crate) struct Page {
 
 impl Page {
     /// An empty page.
-    pub(crate) fn new(kind: PageKind, level: u8) -> Self {
+    pub(crate) fn new(kind: PageKind) -> Self {
         let mut bytes = zeroed();
         bytes[8..11].copy_from_slice(&MAGIC);
         bytes[11] = PAGE_VERSION;
         bytes[12] = kind as u8 + 1;
-        bytes[13] = level;
         Self { bytes }
     }
 
@@ -139,11 +136,6 @@ impl Page {
         }
     }
 
-    /// How far above the leaves it is.
-    pub(crate) fn level(&self) -> u8 {
-        self.bytes[13]
-    }
-
     /// The checkpoint that it was written for.
     pub(crate) fn checkpoint(&self) -> u64 {
         self.u64_at(24)
@@ -172,7 +164,6 @@ impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Page")
             .field("kind", &self.kind())
-            .field("level", &self.level())
             .field("items", &self.items())
             .finish_non_exhaustive()
     }
@@ -193,13 +184,13 @@ mod tests {
     #[test]
     fn a_page_with_any_bit_changed_is_refused() {
         let number = PageNumber(77);
-        let mut page = Page::new(PageKind::Slots, 0);
+        let mut page = Page::new(PageKind::Slots);
         page.set_items(5);
         page.body_mut()[7] = 9;
         let bytes = page.seal(number, 3).to_vec();
         let open = |bytes: &[u8], number| Page::open(bytes.to_vec().into_boxed_slice().try_into().unwrap(), number);
         let opened = open(&bytes, number).unwrap();
-        assert_eq!((opened.kind(), opened.level(), opened.items()), (PageKind::Slots, 0, 5));
+        assert_eq!((opened.kind(), opened.items()), (PageKind::Slots, 5));
         assert_eq!(open(&bytes, PageNumber(78)).unwrap_err(), PageDamage::Place { stated: number });
         for bit in 0..8 * PAGE_BYTES {
             let mut damaged = bytes.clone();

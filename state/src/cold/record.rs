@@ -20,8 +20,6 @@ pub(crate) const REFERENCE_BYTES: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tree {
     pub(crate) page: PageNumber,
-    /// How far above the leaves the page is.
-    pub(crate) level: u8,
     /// The hash of the trie.
     pub(crate) root: B256,
 }
@@ -69,6 +67,9 @@ pub(crate) trait Record: Sized + Clone {
 
     fn key(&self) -> &B256;
 
+    /// Bytes that [`Record::write`] appends.
+    fn bytes(&self) -> usize;
+
     /// Appends all but the key.
     fn write(&self, out: &mut Vec<u8>);
 
@@ -84,6 +85,10 @@ impl Record for Slot {
 
     fn key(&self) -> &B256 {
         &self.key
+    }
+
+    fn bytes(&self) -> usize {
+        self.value.byte_len()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -118,12 +123,23 @@ fn number(bytes: &[u8]) -> Option<U256> {
 ///
 /// The flags' lowest four bits are the bytes of the nonce, then one bit for a code hash, two for the storage (none, here,
 /// pages, blinded). Before the balance stand its bytes in one byte. Storage here: root, slots u16, then each slot's key, the
-/// bytes of its value in one byte, and these; pages: root, page, level u8; blinded: root. Numbers have no leading zeros.
+/// bytes of its value in one byte, and these; pages: root, page; blinded: root. Numbers have no leading zeros.
 impl Record for AccountRecord {
     const KIND: PageKind = PageKind::Accounts;
 
     fn key(&self) -> &B256 {
         &self.key
+    }
+
+    fn bytes(&self) -> usize {
+        let code = if self.account.code_hash == KECCAK256_EMPTY { 0 } else { 32 };
+        let storage = match &self.storage {
+            Storage::Empty => 0,
+            Storage::Inline(_, slots) => 32 + 2 + slots_bytes(slots),
+            Storage::Pages(_) => 32 + REFERENCE_BYTES,
+            Storage::Blinded(_) => 32,
+        };
+        2 + U256::from(self.account.nonce).byte_len() + self.account.balance.byte_len() + code + storage
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -155,7 +171,6 @@ impl Record for AccountRecord {
             Storage::Pages(tree) => {
                 out.extend_from_slice(&tree.root[..]);
                 write_reference(out, tree.page);
-                out.push(tree.level);
             }
             Storage::Blinded(root) => out.extend_from_slice(&root[..]),
         }
@@ -182,7 +197,7 @@ impl Record for AccountRecord {
                 }
                 Storage::Inline(root, slots)
             }
-            2 => Storage::Pages(Tree { root: from.hash()?, page: from.reference()?, level: from.byte()? }),
+            2 => Storage::Pages(Tree { root: from.hash()?, page: from.reference()? }),
             3 => Storage::Blinded(from.hash()?),
             _ => return None,
         };

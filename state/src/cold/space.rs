@@ -95,7 +95,7 @@ impl Space {
     pub(crate) fn map(&self, places: &[PageNumber]) -> Vec<Page> {
         let mut pages = Vec::with_capacity(places.len());
         for at in 0..places.len() {
-            let mut page = Page::new(PageKind::Space, 0);
+            let mut page = Page::new(PageKind::Space);
             let body = page.body_mut();
             let next = places.get(at + 1).map_or(0, |next| next.0);
             body[..REFERENCE_BYTES].copy_from_slice(&next.to_le_bytes()[..REFERENCE_BYTES]);

@@ -4,7 +4,7 @@ use super::{
     block::BlockRecord,
     codes::{CodeRecord, NewCode},
     error::ColdError,
-    file::{PAGES, PageCounts, PageFile, read_pages},
+    file::{OpenFile, PAGES, PageCounts, PageFile, read_pages},
     journal::{Durability, Found, Journal, Position},
     leaves::{AccountUpdate, SlotUpdate},
     page::{PAGE_BYTES, PageNumber},
@@ -132,7 +132,7 @@ impl Store {
         let most = (config.page_bytes_max / PAGE_BYTES as u64).min(PageNumber::END);
         // The journal is made last: without it nothing was ever acknowledged.
         let is_new = !names.iter().any(|name| name.starts_with(super::journal::NAME));
-        let file = disk.open(PAGES, if is_new { OpenMode::Create } else { OpenMode::Existing })?;
+        let file = OpenFile::open(&disk, PAGES, if is_new { OpenMode::Create } else { OpenMode::Existing })?;
         let (superblock, pages) = if is_new {
             let mut pages = PageFile::new(Arc::clone(&disk), file, Space::new(most), 0)?;
             let superblock = pages.commit(|map| Superblock {
@@ -151,7 +151,7 @@ impl Store {
         } else {
             let mut queue = disk.queue()?;
             let both = [PageNumber(0), PageNumber(1)];
-            let mut read = read_pages(&*disk, &mut *queue, file, &both)?.into_iter();
+            let mut read = read_pages(&*disk, &mut *queue, file.id(), &both)?.into_iter();
             let (Some(first), Some(second)) = (read.next(), read.next()) else {
                 unreachable!("as many pages as were asked for")
             };
@@ -159,7 +159,7 @@ impl Store {
             let mut map = Vec::new();
             let space = Space::read(superblock.map, most, |number| {
                 map.push(number);
-                match read_pages(&*disk, &mut *queue, file, &[number])?.pop() {
+                match read_pages(&*disk, &mut *queue, file.id(), &[number])?.pop() {
                     Some(Ok(page)) => Ok(page),
                     Some(Err(damage)) => Err(ColdError::Damaged { number, damage }),
                     None => unreachable!("as many pages as were asked for"),

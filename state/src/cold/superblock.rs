@@ -14,7 +14,7 @@ use alloy_primitives::B256;
 /// seed u64 | block u64 | hash | root | journal segment, page, sequence, chain u64 | map of pages in use | accounts | codes
 /// ```
 ///
-/// A tree is one byte that says whether it has anything, then page, level u8 and root.
+/// A tree is one byte that says whether it has anything, then page and root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Superblock {
     /// Counts checkpoints, from 1 on.
@@ -41,7 +41,7 @@ impl Superblock {
 
     /// As a page, without checksum.
     pub(crate) fn page(&self) -> Page {
-        let mut page = Page::new(PageKind::Super, 0);
+        let mut page = Page::new(PageKind::Super);
         let mut body = Vec::new();
         body.extend_from_slice(&self.seed.to_le_bytes());
         body.extend_from_slice(&self.block.to_le_bytes());
@@ -54,9 +54,8 @@ impl Superblock {
         write_reference(&mut body, self.map);
         for tree in [self.accounts, self.codes] {
             body.push(u8::from(tree.is_some()));
-            if let Some(Tree { page, level, root }) = tree {
+            if let Some(Tree { page, root }) = tree {
                 write_reference(&mut body, page);
-                body.push(level);
                 body.extend_from_slice(&root[..]);
             }
         }
@@ -76,7 +75,7 @@ impl Superblock {
         let mut tree = || -> Option<Option<Tree>> {
             match from.byte()? {
                 0 => Some(None),
-                1 => Some(Some(Tree { page: from.reference()?, level: from.byte()?, root: from.hash()? })),
+                1 => Some(Some(Tree { page: from.reference()?, root: from.hash()? })),
                 _ => None,
             }
         };

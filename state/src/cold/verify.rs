@@ -3,12 +3,10 @@
 use super::{
     codes::CodeRecord,
     error::ColdError,
-    inner::{BLINDED, Entry, InnerPage},
-    leaf::LeafPage,
+    items::{BLINDED, Item, Items, Reference},
     merkle::{Batch, Node, root_hash},
-    pack::Packed,
     page::PageNumber,
-    record::{AccountRecord, Slot, Storage, Tree},
+    record::{AccountRecord, Record, Slot, Storage, Tree},
     tree::{Leaf, Pages},
 };
 use alloy_primitives::keccak256;
@@ -54,7 +52,7 @@ impl<P: Pages> Verifier<'_, P> {
     ///
     /// [`ColdError::Damaged`] names the first page that is not what it should be; [`ColdError::WrongRoot`].
     pub(crate) fn tree<L: Verify>(&mut self, tree: &Tree, each: &mut dyn FnMut(&L)) -> Result<(), ColdError> {
-        let nodes = self.page::<L>(tree.page, tree.level, None, each)?;
+        let nodes = self.page::<L>(tree.page, None, each)?;
         let found = root_hash(nodes.first());
         if found != tree.root {
             return Err(ColdError::WrongRoot { expected: tree.root, found });
@@ -62,63 +60,66 @@ impl<P: Pages> Verifier<'_, P> {
         Ok(())
     }
 
-    /// Verifies a page and all below it, and gives the roots of the subtries on it: those of `entries`, or the whole trie's.
+    /// Verifies a page and all below it, and gives the roots of the subtries on it that are referred to, or the whole trie's.
     fn page<L: Verify>(
         &mut self,
         number: PageNumber,
-        level: u8,
-        entries: Option<&[Entry]>,
+        over: Option<&[&Reference]>,
         each: &mut dyn FnMut(&L),
     ) -> Result<Vec<Node>, ColdError> {
         self.meet(number)?;
         let Some(page) = self.pages.read(&[number])?.pop() else {
             unreachable!("as many pages as were asked for")
         };
-        if level == 0 {
-            let records: Vec<L> = LeafPage::open(&page, number, L::KIND)?.records(number)?;
-            for record in &records {
-                record.verify(number, self)?;
-                each(record);
+        let items: Vec<Item<L>> = Items::open(&page, number, L::KIND)?.all()?;
+        let mut done: HashSet<PageNumber> = HashSet::new();
+        for item in &items {
+            match item {
+                Item::Record(record) => {
+                    record.verify(number, self)?;
+                    each(record);
+                }
+                Item::Reference(Reference { page: BLINDED, .. }) => self.found.blinded += 1,
+                Item::Reference(Reference { page: below, .. }) => {
+                    if !done.insert(*below) {
+                        continue;
+                    }
+                    let all = items.iter().filter_map(|item| match item {
+                        Item::Reference(reference) if reference.page == *below => Some(reference),
+                        _ => None,
+                    });
+                    let over: Vec<&Reference> = all.collect();
+                    let nodes = self.page::<L>(*below, Some(&over), each)?;
+                    if !nodes.iter().eq(over.iter().map(|reference| &reference.node)) {
+                        let what = "its subtries do not have the hashes that its parent has for them";
+                        return Err(ColdError::content(*below, what));
+                    }
+                }
             }
-            return self.roots(number, &records, entries);
         }
-        let below = InnerPage::open(&page, number, level)?.entries()?;
-        for run in below.chunk_by(|one, other| one.page != BLINDED && one.page == other.page) {
-            if run[0].page == BLINDED {
-                self.found.blinded += 1;
-                continue;
-            }
-            let nodes = self.page::<L>(run[0].page, level - 1, Some(run), each)?;
-            if !nodes.iter().eq(run.iter().map(|entry| &entry.node)) {
-                return Err(ColdError::content(
-                    run[0].page,
-                    "its subtries do not have the hashes that its parent has for them",
-                ));
-            }
-        }
-        self.roots(number, &below, entries)
+        self.roots(number, &items, over)
     }
 
-    fn roots<I: Packed>(
+    fn roots<L: Leaf>(
         &self,
         number: PageNumber,
-        items: &[I],
-        entries: Option<&[Entry]>,
+        items: &[Item<L>],
+        over: Option<&[&Reference]>,
     ) -> Result<Vec<Node>, ColdError> {
         let mut batch = Batch::default();
-        let mut rest = items;
-        let Some(entries) = entries else {
-            rest.iter().for_each(|item| item.add_to(&mut batch));
+        let Some(over) = over else {
+            items.iter().for_each(|item| item.add_to(&mut batch));
             batch.end(0);
             return Ok(batch.roots(self.hasher));
         };
-        for entry in entries {
-            let count = rest.iter().take_while(|item| entry.prefix.contains(&item.prefix())).count();
+        let mut rest = items;
+        for reference in over {
+            let count = rest.iter().take_while(|item| reference.prefix.contains(&item.prefix())).count();
             if count == 0 {
                 return Err(ColdError::content(number, "it lacks a subtrie that its parent says is here"));
             }
             rest[..count].iter().for_each(|item| item.add_to(&mut batch));
-            batch.end(entry.prefix.nibbles());
+            batch.end(reference.prefix.nibbles());
             rest = &rest[count..];
         }
         if !rest.is_empty() {
@@ -153,7 +154,7 @@ impl Verify for AccountRecord {
             Storage::Pages(tree) => verifier.tree::<Slot>(tree, &mut |_| ())?,
             Storage::Inline(root, slots) => {
                 let mut batch = Batch::default();
-                slots.iter().for_each(|slot| slot.add_to(&mut batch));
+                slots.iter().for_each(|slot| batch.leaf(slot.key, |out| slot.write_value(out)));
                 if !slots.is_empty() {
                     batch.end(0);
                 }

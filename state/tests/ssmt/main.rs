@@ -10,6 +10,7 @@ mod partial;
 mod proofs;
 mod random;
 mod readers;
+mod stores;
 mod together;
 mod versions;
 mod witnesses;

@@ -3,7 +3,7 @@
 use crate::model::{World, state_root};
 use alloy_primitives::{B256, U256, keccak256};
 use citius_hashing::Hasher;
-use citius_io::{Disk, SimConfig, SimDisk};
+use citius_io::{SimConfig, SimDisk};
 use citius_state::{
     Account, MemoryState, StateReader,
     cold::{BlockRecord, ColdError, Durability, Opened, Store, StoreConfig},
@@ -34,7 +34,7 @@ impl Chain {
                 changes.codes.push((keccak256(&bytes), Bytecode::new_legacy(bytes.into())));
             }
             changes.codes.dedup_by_key(|(hash, _)| *hash);
-            state.apply(&changes).unwrap();
+            state.apply(&changes);
             let hash = keccak256(random.random::<[u8; 32]>());
             let root = state_root(&state);
             blocks.push(Arc::new(BlockRecord { number, hash, parent, root, changes }));

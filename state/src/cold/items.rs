@@ -1,0 +1,292 @@
+//! What is on a page: records, and references to other pages, sorted by their places in the trie.
+//!
+//! ```text
+//! shared u8 | shared bytes | end u16 .. | item ..
+//! item       kind u8 | nibbles u8 | rest of the place | record or node
+//! node       hash [32] | page [5]            kind 1: a branch
+//!            len u8 | bytes | page [5]       kind 2: a branch below 32 bytes; 3: a leaf or an extension
+//! ```
+//!
+//! All places begin with the shared bytes; an item's end counts from where items begin. A record (kind 0) has a place of 64
+//! nibbles. A reference is for one whole subtrie; several may name one page, which then holds them all. Of page 0 nothing is stored:
+//! the subtrie is known by its hash only.
+
+use super::{
+    error::ColdError,
+    merkle::{Batch, Item as NodeItem, Node},
+    page::{BODY_BYTES, Page, PageKind, PageNumber},
+    prefix::Prefix,
+    record::{REFERENCE_BYTES, Reader, Record, write_reference, write_short},
+};
+use alloy_primitives::B256;
+
+/// Instead of a page, where a subtrie is known by its hash only.
+pub(crate) const BLINDED: PageNumber = PageNumber(0);
+
+/// A subtrie on another page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) prefix: Prefix,
+    pub(crate) node: Node,
+    /// [`BLINDED`] if nothing of it is stored.
+    pub(crate) page: PageNumber,
+}
+
+/// One of what a page holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item<R> {
+    Record(R),
+    Reference(Reference),
+}
+
+impl<R: Record> Item<R> {
+    /// Its place in the trie.
+    pub(crate) fn prefix(&self) -> Prefix {
+        match self {
+            Self::Record(record) => Prefix::whole(record.key()),
+            Self::Reference(reference) => reference.prefix,
+        }
+    }
+
+    /// Bytes that it takes on a page, those shared with others included.
+    pub(crate) fn bytes(&self) -> usize {
+        let payload = match self {
+            Self::Record(record) => record.bytes(),
+            Self::Reference(Reference { node: Node::Branch(item), .. }) => {
+                REFERENCE_BYTES + item.as_hash().map_or(1 + item.bytes().len(), |_| 32)
+            }
+            Self::Reference(Reference { node: Node::Short(rlp), .. }) => REFERENCE_BYTES + 1 + rlp.len(),
+        };
+        4 + self.prefix().byte_len() + payload
+    }
+
+    pub(crate) fn record_mut(&mut self) -> Option<&mut R> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Reference(_) => None,
+        }
+    }
+
+    pub(crate) fn into_record(self) -> Option<R> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Reference(_) => None,
+        }
+    }
+
+    /// Adds it to a subtrie.
+    pub(crate) fn add_to(&self, batch: &mut Batch) {
+        match self {
+            Self::Record(record) => batch.leaf(*record.key(), |out| record.write_value(out)),
+            Self::Reference(reference) => batch.node(reference.prefix, reference.node.clone()),
+        }
+    }
+
+    fn write(&self, shared: usize, out: &mut Vec<u8>) {
+        let prefix = self.prefix();
+        let kind = match self {
+            Self::Record(_) => 0,
+            Self::Reference(Reference { node: Node::Branch(item), .. }) => {
+                if item.as_hash().is_some() { 1 } else { 2 }
+            }
+            Self::Reference(_) => 3,
+        };
+        out.extend_from_slice(&[kind, prefix.nibbles()]);
+        out.extend_from_slice(&prefix.key()[shared..prefix.byte_len()]);
+        match self {
+            Self::Record(record) => record.write(out),
+            Self::Reference(Reference { node, page, .. }) => {
+                match node {
+                    Node::Branch(item) => match item.as_hash() {
+                        Some(hash) => out.extend_from_slice(&hash[..]),
+                        None => write_short(out, item.bytes()),
+                    },
+                    Node::Short(rlp) => write_short(out, rlp),
+                }
+                write_reference(out, *page);
+            }
+        }
+    }
+
+    fn read(shared: &[u8], bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        let (kind, nibbles) = (from.byte()?, from.byte()?);
+        let byte_len = usize::from(nibbles).div_ceil(2);
+        if nibbles > Prefix::WHOLE || byte_len < shared.len() {
+            return None;
+        }
+        let mut key = B256::ZERO;
+        key[..shared.len()].copy_from_slice(shared);
+        key[shared.len()..byte_len].copy_from_slice(from.take(byte_len - shared.len())?);
+        let prefix = Prefix::of(&key, nibbles);
+        if prefix.key() != &key {
+            return None;
+        }
+        let node = match kind {
+            0 if nibbles == Prefix::WHOLE => return R::read(key, from.0).map(Self::Record),
+            1 => Node::Branch(NodeItem::hash(&from.hash()?)),
+            2 => Node::Branch(from.item()?),
+            3 => Node::Short(from.short()?.to_vec()),
+            _ => return None,
+        };
+        let page = from.reference()?;
+        from.0.is_empty().then_some(Self::Reference(Reference { prefix, node, page }))
+    }
+}
+
+/// Bytes of the body of a page that holds some items, in order.
+pub(crate) fn page_bytes<R: Record>(items: &[Item<R>]) -> usize {
+    let all: usize = items.iter().map(Item::bytes).sum();
+    let shared = shared_of(items);
+    1 + shared + all - items.len() * shared
+}
+
+/// Bytes that the places of sorted items begin with.
+fn shared_of<R: Record>(items: &[Item<R>]) -> usize {
+    match items {
+        [first, .., last] => usize::from(first.prefix().common(&last.prefix()) / 2),
+        _ => 0,
+    }
+}
+
+/// A page of sorted items, which must fit.
+pub(crate) fn page_of<R: Record>(items: &[Item<R>]) -> Page {
+    let mut page = Page::new(R::KIND);
+    page.set_items(items.len());
+    let shared = shared_of(items);
+    let mut body = Vec::with_capacity(BODY_BYTES);
+    body.push(shared as u8);
+    if let [first, ..] = items {
+        body.extend_from_slice(&first.prefix().key()[..shared]);
+    }
+    let mut written = Vec::with_capacity(BODY_BYTES);
+    for item in items {
+        item.write(shared, &mut written);
+        body.extend_from_slice(&(written.len() as u16).to_le_bytes());
+    }
+    body.extend_from_slice(&written);
+    page.body_mut()[..body.len()].copy_from_slice(&body);
+    page
+}
+
+/// What a page has for a key.
+#[derive(Debug)]
+pub(crate) enum Lookup<R> {
+    Record(R),
+    /// It is on this page, if it is anywhere.
+    Page(PageNumber),
+    Absent,
+}
+
+/// A page, taken apart as far as is needed to find a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Items<'a> {
+    number: PageNumber,
+    count: usize,
+    shared: &'a [u8],
+    ends: &'a [u8],
+    items: &'a [u8],
+}
+
+impl<'a> Items<'a> {
+    /// # Errors
+    ///
+    /// [`ColdError::Damaged`] if the page is none of this kind.
+    pub(crate) fn open(page: &'a Page, number: PageNumber, kind: PageKind) -> Result<Self, ColdError> {
+        if page.kind() != kind {
+            return Err(ColdError::content(number, "it is a page of another kind than what refers to it says"));
+        }
+        Self::parse(page, number).ok_or_else(|| ColdError::content(number, "its parts do not fit together"))
+    }
+
+    fn parse(page: &'a Page, number: PageNumber) -> Option<Self> {
+        let count = page.items();
+        let (shared_len, rest) = page.body().split_first()?;
+        let (shared, rest) = rest.split_at_checked(usize::from(*shared_len))?;
+        let (ends, items) = rest.split_at_checked(2 * count)?;
+        let parsed = Self { number, count, shared, ends, items };
+        let mut last = 0;
+        for at in 0..count {
+            let end = parsed.end(at);
+            if end < last + 2 || end > items.len() {
+                return None;
+            }
+            last = end;
+        }
+        (count > 0 && shared.len() <= 32).then_some(parsed)
+    }
+
+    fn end(&self, at: usize) -> usize {
+        usize::from(u16::from_le_bytes([self.ends[2 * at], self.ends[2 * at + 1]]))
+    }
+
+    fn bytes(&self, at: usize) -> &'a [u8] {
+        let start = if at == 0 { 0 } else { self.end(at - 1) };
+        &self.items[start..self.end(at)]
+    }
+
+    /// The rest of an item's place.
+    fn rest(&self, at: usize) -> Option<&'a [u8]> {
+        let bytes = self.bytes(at);
+        bytes[2..].get(..usize::from(bytes[1]).div_ceil(2).checked_sub(self.shared.len())?)
+    }
+
+    fn item<R: Record>(&self, at: usize) -> Result<Item<R>, ColdError> {
+        Item::read(self.shared, self.bytes(at))
+            .ok_or_else(|| ColdError::content(self.number, "one of its items is none"))
+    }
+
+    /// What it has for a key.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Damaged`] if an item on the way cannot be; [`ColdError::Blinded`].
+    pub(crate) fn find<R: Record>(&self, key: &B256) -> Result<Lookup<R>, ColdError> {
+        let (shared, tail) = key.split_at(self.shared.len());
+        if shared != self.shared {
+            return Ok(Lookup::Absent);
+        }
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = (low + high) / 2;
+            let Some(rest) = self.rest(middle) else {
+                return Err(ColdError::content(self.number, "one of its items is none"));
+            };
+            // A place that the key begins with is before it, as its bytes are.
+            if rest <= tail {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let Some(at) = low.checked_sub(1) else { return Ok(Lookup::Absent) };
+        let item: Item<R> = self.item(at)?;
+        if !item.prefix().leads_to(key) {
+            return Ok(Lookup::Absent);
+        }
+        match item {
+            Item::Record(record) => Ok(Lookup::Record(record)),
+            Item::Reference(Reference { page: BLINDED, prefix, .. }) => {
+                Err(ColdError::Blinded { key: *key, nibbles: prefix.nibbles() })
+            }
+            Item::Reference(reference) => Ok(Lookup::Page(reference.page)),
+        }
+    }
+
+    /// All items.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Damaged`] if one cannot be, or they are not in order, or one is below another.
+    pub(crate) fn all<R: Record>(&self) -> Result<Vec<Item<R>>, ColdError> {
+        let items: Vec<Item<R>> = (0..self.count).map(|at| self.item(at)).collect::<Result<_, _>>()?;
+        let is_parted = |pair: &[Item<R>]| {
+            let (one, other) = (pair[0].prefix(), pair[1].prefix());
+            one.key() < other.key() && !one.contains(&other)
+        };
+        if !items.windows(2).all(is_parted) {
+            return Err(ColdError::content(self.number, "its items are not in order"));
+        }
+        Ok(items)
+    }
+}
