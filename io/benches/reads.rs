@@ -27,9 +27,6 @@ const NAME: &str = "citius-reads";
 /// Reads in flight, for io_uring and fio.
 const DEPTH: u32 = 64;
 
-/// How many completions the queue waits for at a time: fewer wake-ups, and most of the depth stays in flight.
-const BATCH: usize = 16;
-
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What to run.
@@ -101,7 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<Value, Failure> {
     let mut samples: [Vec<Sample>; 4] = Default::default();
     let mut fio_is_skipped = None;
     for round in 0..options.rounds {
-        for contestant in 0..names.len() {
+        for (contestant, samples) in samples.iter_mut().enumerate() {
             let seed = round as u64 + 1;
             let sample = match contestant {
                 0 => Some(queue(&*disk, file, options, seed)?),
@@ -115,7 +112,7 @@ pub(crate) fn run(options: &Options) -> Result<Value, Failure> {
                     }
                 },
             };
-            samples[contestant].extend(sample);
+            samples.extend(sample);
         }
     }
     let medians = samples.map(|mut samples| {
@@ -221,7 +218,7 @@ fn queue(disk: &dyn Disk, file: FileId, options: &Options, seed: u64) -> Result<
             let operation = Operation::Read { offset: tag * PAGE_BYTES as u64, buffer };
             queue.submit(Request { tag, file, operation })?;
         }
-        reads += queue.wait(BATCH, None, &mut completions)? as u64;
+        reads += queue.wait(1, None, &mut completions)? as u64;
         for completion in completions.drain(..) {
             completion.result?;
             let buffer = completion.buffer.ok_or("a read without its buffer")?;

@@ -294,9 +294,12 @@ fn after_a_failed_sync_a_good_one_promises_nothing() {
         assert!(matches!(error, DiskError::Sync { .. }) && error.remedy() == Remedy::Stop, "{error:?}");
         let mut page = [0; PAGE_BYTES];
         disk.read_exact_at(file, 0, &mut page).unwrap();
-        reads.insert(u64::from_le_bytes(page[..8].try_into().unwrap()));
+        let read = u64::from_le_bytes(page[..8].try_into().unwrap());
+        reads.insert(read);
         disk.sync(file).unwrap();
-        was_lost |= outcome(&disk, seed).0.contains(&1);
+        // Reads showed all of it, a sync succeeded, and it is gone.
+        let is_shown = page.chunks_exact(SECTOR).all(|sector| stamp(sector) == 2);
+        was_lost |= is_shown && outcome(&disk, seed).0.contains(&1);
     }
     assert!(was_lost, "a sync after a failed one never lied");
     assert_eq!(reads, BTreeSet::from([1, 2]), "reads show the new content or the old");
