@@ -70,7 +70,8 @@ impl BlockRecord {
             let len = read_count(&mut from)?;
             let bytes = Bytes::copy_from_slice(from.take(len)?);
             // Code from before EIP-3541 may begin as nothing that is known today does.
-            let code = Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes));
+            let code =
+                Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes));
             Some((hash, code))
         };
         let codes = (0..count).map(code).collect::<Option<_>>()?;
@@ -157,12 +158,18 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::SmallRng};
 
     pub(super) fn random_block(random: &mut SmallRng) -> BlockRecord {
-        let number = |random: &mut SmallRng| U256::from_be_bytes::<32>(random.random()) >> random.random_range(0..=256);
+        let number = |random: &mut SmallRng| {
+            U256::from_be_bytes::<32>(random.random()) >> random.random_range(0..=256)
+        };
         let account = |random: &mut SmallRng| {
             random.random::<bool>().then(|| Account {
                 balance: number(random),
                 nonce: random.random::<u64>() >> random.random_range(0..64),
-                code_hash: if random.random() { KECCAK256_EMPTY } else { B256::from(random.random::<[u8; 32]>()) },
+                code_hash: if random.random() {
+                    KECCAK256_EMPTY
+                } else {
+                    B256::from(random.random::<[u8; 32]>())
+                },
             })
         };
         let change = |random: &mut SmallRng| AccountChange {

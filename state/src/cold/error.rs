@@ -95,7 +95,9 @@ pub enum ColdError {
         budget: u64,
     },
     /// Records of the journal are missing that were acknowledged.
-    #[error("the journal is damaged: {missing} is missing, though {behind} was written when it was on the disk")]
+    #[error(
+        "the journal is damaged: {missing} is missing, though {behind} was written when it was on the disk"
+    )]
     Journal {
         /// Where something is missing.
         missing: String,
@@ -103,7 +105,9 @@ pub enum ColdError {
         behind: String,
     },
     /// It was written by a newer version of this program.
-    #[error("the {what} has form {found}, and this program knows forms up to {known}: it was written by a newer version")]
+    #[error(
+        "the {what} has form {found}, and this program knows forms up to {known}: it was written by a newer version"
+    )]
     Version {
         /// What has it.
         what: &'static str,

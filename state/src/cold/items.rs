@@ -87,7 +87,11 @@ impl<R: Record> Item<R> {
         let kind = match self {
             Self::Record(_) => 0,
             Self::Reference(Reference { node: Node::Branch(item), .. }) => {
-                if item.as_hash().is_some() { 1 } else { 2 }
+                if item.as_hash().is_some() {
+                    1
+                } else {
+                    2
+                }
             }
             Self::Reference(_) => 3,
         };
@@ -194,7 +198,10 @@ impl<'a> Items<'a> {
     /// [`ColdError::Damaged`] if the page is none of this kind.
     pub(crate) fn open(page: &'a Page, number: PageNumber, kind: PageKind) -> Result<Self, ColdError> {
         if page.kind() != kind {
-            return Err(ColdError::content(number, "it is a page of another kind than what refers to it says"));
+            return Err(ColdError::content(
+                number,
+                "it is a page of another kind than what refers to it says",
+            ));
         }
         Self::parse(page, number).ok_or_else(|| ColdError::content(number, "its parts do not fit together"))
     }

@@ -6,12 +6,12 @@
 //! ```text
 //! head   checksum u64 | "CiJ" | version u8 | segment u64 | first sequence u64
 //! group  checksum u64 | "CiG" | version u8 | segment u64 | first sequence u64 | checksum before u64 | durable u64 |
-//!        records u32 | bytes u32 | record ..
+//!        opening u64 | records u32 | bytes u32 | record ..
 //! record length u32 | bytes
 //! ```
 //!
 //! Numbers are little endian; checksums are XXH3-64, by a seed that the store drew, of all behind them. A group names the checksum
-//! of the one before it, so that what stands behind the end since an earlier time is not taken for its continuation, and up
+//! of the one before it, and a number drawn at each opening, so that what stands behind the end since an earlier time is not taken for its continuation; and up
 //! to which record everything was durable when it was written: if such a record is missing, the journal is damaged; if a later one is, it was never
 //! acknowledged. A segment's file is written over once its records are needed no more: it has its blocks on the disk
 //! already, and a sync has nothing to do but data.
@@ -25,7 +25,7 @@ const HEAD_MAGIC: [u8; 3] = *b"CiJ";
 const GROUP_MAGIC: [u8; 3] = *b"CiG";
 const VERSION: u8 = 1;
 /// Bytes before a group's records.
-const GROUP_HEAD: usize = 52;
+const GROUP_HEAD: usize = 60;
 /// Bytes that new segments are made of at a time.
 const FILL_BYTES: u64 = 1 << 20;
 /// How its files' names begin.
@@ -75,6 +75,8 @@ pub(crate) struct Journal {
     bytes_max: u64,
     /// The checksums' seed.
     seed: u64,
+    /// What is drawn at each opening.
+    opening: u64,
     /// Records that are durable.
     durable: u64,
     /// Where the next group goes.
@@ -113,6 +115,7 @@ impl Journal {
         segment_bytes: u64,
         bytes_max: u64,
         seed: u64,
+        opening: u64,
         from: Position,
     ) -> Result<(Self, Vec<Found>), ColdError> {
         let queue = disk.queue()?;
@@ -128,6 +131,7 @@ impl Journal {
             segment_pages,
             bytes_max,
             seed,
+            opening,
             durable: from.sequence,
             next: from,
             needed: from,
@@ -272,7 +276,11 @@ impl Journal {
     fn read(&mut self, slot: usize, page: u64, pages: u64) -> Result<Option<Vec<u8>>, ColdError> {
         let buffer = self.disk.buffers().take(pages as usize * PAGE_BYTES);
         let offset = page * PAGE_BYTES as u64;
-        let completion = match complete(&mut *self.queue, self.slots[slot].file.id(), Operation::Read { offset, buffer }) {
+        let completion = match complete(
+            &mut *self.queue,
+            self.slots[slot].file.id(),
+            Operation::Read { offset, buffer },
+        ) {
             Ok(completion) => completion,
             // A file that was being made when the power was cut.
             Err(DiskError::BeyondEnd { .. }) => return Ok(None),
@@ -286,7 +294,11 @@ impl Journal {
         let Some(page) = self.read(slot, 0, 1)? else { return Ok(None) };
         let is_head = page[8..11] == HEAD_MAGIC && u64_at(&page, 0) == checksum(self.seed, &page[8..28]);
         if is_head && page[11] != VERSION {
-            return Err(ColdError::Version { what: "journal", found: page[11].into(), known: VERSION.into() });
+            return Err(ColdError::Version {
+                what: "journal",
+                found: page[11].into(),
+                known: VERSION.into(),
+            });
         }
         Ok(is_head.then(|| (u64_at(&page, 12), u64_at(&page, 20))))
     }
@@ -309,7 +321,8 @@ impl Journal {
                 }
                 None => {
                     let follower = Position { segment: self.next.segment + 1, page: 1, ..self.next };
-                    let is_there = self.group_at(follower)?.is_some_and(|group| group.before == follower.chain);
+                    let is_there =
+                        self.group_at(follower)?.is_some_and(|group| group.before == follower.chain);
                     if !is_there {
                         break;
                     }
@@ -325,7 +338,8 @@ impl Journal {
     /// If a group behind the end says that more was durable than what was found, something is lost.
     fn check_end(&mut self) -> Result<(), ColdError> {
         for slot in 0..self.slots.len() {
-            let Some(segment) = self.slots[slot].segment.filter(|segment| *segment >= self.next.segment) else {
+            let Some(segment) = self.slots[slot].segment.filter(|segment| *segment >= self.next.segment)
+            else {
                 continue;
             };
             let mut page = if segment == self.next.segment { self.next.page + 1 } else { 1 };
@@ -366,7 +380,7 @@ impl Journal {
         let is_it = first[8..11] == GROUP_MAGIC
             && u64_at(&first, 12) == place.segment
             && u64_at(&first, 20) == place.sequence;
-        let bytes = GROUP_HEAD + u32_at(&first, 48) as usize;
+        let bytes = GROUP_HEAD + u32_at(&first, 56) as usize;
         let pages = bytes.div_ceil(PAGE_BYTES) as u64;
         if !is_it || place.page + pages > self.segment_pages {
             return Ok(None);
@@ -382,7 +396,7 @@ impl Journal {
         }
         let mut rest = &all[GROUP_HEAD..bytes];
         let mut records = Vec::new();
-        for _ in 0..u32_at(&all, 44) {
+        for _ in 0..u32_at(&all, 52) {
             let Some((len, behind)) = rest.split_first_chunk::<4>() else { return Ok(None) };
             let Some((record, behind)) = behind.split_at_checked(u32::from_le_bytes(*len) as usize) else {
                 return Ok(None);
@@ -407,11 +421,12 @@ impl Journal {
     fn write_group<R: AsRef<[u8]>>(&self, target: &mut [u8], records: &[R]) -> u64 {
         target[8..11].copy_from_slice(&GROUP_MAGIC);
         target[11] = VERSION;
-        let numbers = [self.next.segment, self.next.sequence, self.next.chain, self.durable];
-        for (place, number) in target[12..44].chunks_exact_mut(8).zip(numbers) {
+        let Position { segment, sequence, chain, .. } = self.next;
+        let numbers = [segment, sequence, chain, self.durable, self.opening];
+        for (place, number) in target[12..52].chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
         }
-        target[44..48].copy_from_slice(&(records.len() as u32).to_le_bytes());
+        target[52..56].copy_from_slice(&(records.len() as u32).to_le_bytes());
         let mut at = GROUP_HEAD;
         for record in records {
             let record = record.as_ref();
@@ -419,7 +434,7 @@ impl Journal {
             target[at + 4..at + 4 + record.len()].copy_from_slice(record);
             at += 4 + record.len();
         }
-        target[48..52].copy_from_slice(&((at - GROUP_HEAD) as u32).to_le_bytes());
+        target[56..60].copy_from_slice(&((at - GROUP_HEAD) as u32).to_le_bytes());
         let checksum = checksum(self.seed, &target[8..at]);
         target[..8].copy_from_slice(&checksum.to_le_bytes());
         checksum

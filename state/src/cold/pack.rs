@@ -12,11 +12,34 @@ use super::{
 
 /// Bytes up to which what was on a page of its own goes to the page above.
 const SMALL: usize = BODY_BYTES / 4;
-/// Bytes of an item that is not worth a reference.
-const LITTLE: usize = 96;
+/// Bytes of a record from which on it is worth a reference: that to a leaf has most of an account in it.
+const LARGE: usize = 256;
 
-/// Items of one subtrie, sorted, or of several next to one another.
+/// Items of a page, sorted.
 pub(crate) type Group<L> = Vec<Item<L>>;
+
+/// All items below one place, sorted.
+///
+/// The place is that of a branch's child, though all items may have more in common: what comes to be below it later comes to the
+/// same page. So references to one page never part.
+#[derive(Debug)]
+pub(crate) struct Subtrie<L> {
+    pub(crate) prefix: Prefix,
+    pub(crate) items: Group<L>,
+}
+
+impl<L: Leaf> Subtrie<L> {
+    /// Bytes that it adds to a page at most.
+    fn bytes(&self) -> usize {
+        self.items.iter().map(Item::bytes).sum()
+    }
+
+    /// Whether it is more than a reference to it would be.
+    fn is_much(&self) -> bool {
+        let is_large = |item: &Item<L>| matches!(item, Item::Record(_)) && item.bytes() > LARGE;
+        self.items.len() > 1 || self.items.iter().any(is_large)
+    }
+}
 
 impl<P: Pages> Updater<'_, P> {
     /// Makes items fit on one page: references stand for those that are written to others.
@@ -30,15 +53,28 @@ impl<P: Pages> Updater<'_, P> {
             return Ok(items);
         }
         let fork = first.prefix().common(&last.prefix());
-        let groups = self.reduce_all(groups(items, fork))?;
-        if groups.iter().map(bytes_of).sum::<usize>() < BODY_BYTES {
-            return Ok(groups.into_iter().flatten().collect());
+        let mut subtries: Vec<Subtrie<L>> = Vec::new();
+        for item in items {
+            let place = item.prefix();
+            match subtries.last_mut().filter(|subtrie| subtrie.prefix.contains(&place)) {
+                Some(subtrie) => subtrie.items.push(item),
+                None => {
+                    subtries.push(Subtrie { prefix: Prefix::of(place.key(), fork + 1), items: vec![item] })
+                }
+            }
         }
-        self.put(groups)
+        self.reduce_all(&mut subtries)?;
+        if subtries.iter().map(Subtrie::bytes).sum::<usize>() < BODY_BYTES {
+            return Ok(subtries.into_iter().flat_map(|subtrie| subtrie.items).collect());
+        }
+        self.put(subtries)
     }
 
-    fn reduce_all<L: Leaf>(&mut self, groups: Vec<Group<L>>) -> Result<Vec<Group<L>>, ColdError> {
-        groups.into_iter().map(|group| self.reduce(group)).collect()
+    fn reduce_all<L: Leaf>(&mut self, subtries: &mut [Subtrie<L>]) -> Result<(), ColdError> {
+        for subtrie in subtries {
+            subtrie.items = self.reduce(std::mem::take(&mut subtrie.items))?;
+        }
+        Ok(())
     }
 
     /// Subtries that were on one page, and changed: references to them, or what they hold, if that is little.
@@ -46,49 +82,51 @@ impl<P: Pages> Updater<'_, P> {
     /// # Errors
     ///
     /// What the pages say.
-    pub(crate) fn put_again<L: Leaf>(&mut self, subtries: Vec<Group<L>>) -> Result<Group<L>, ColdError> {
-        if subtries.iter().map(bytes_of).sum::<usize>() <= SMALL {
-            return Ok(subtries.into_iter().flatten().collect());
+    pub(crate) fn put_again<L: Leaf>(
+        &mut self,
+        mut subtries: Vec<Subtrie<L>>,
+    ) -> Result<Group<L>, ColdError> {
+        if subtries.iter().map(Subtrie::bytes).sum::<usize>() <= SMALL {
+            return Ok(subtries.into_iter().flat_map(|subtrie| subtrie.items).collect());
         }
-        let subtries = self.reduce_all(subtries)?;
+        self.reduce_all(&mut subtries)?;
         self.put(subtries)
     }
 
     /// Writes subtries, each of which fits on a page, and gives references. What is hardly more than a reference is given as it is.
-    fn put<L: Leaf>(&mut self, subtries: Vec<Group<L>>) -> Result<Group<L>, ColdError> {
-        let (written, kept): (Vec<_>, Vec<_>) =
-            subtries.into_iter().partition(|group| group.len() > 1 || group.iter().any(is_much));
-        let mut items: Group<L> = kept.into_iter().flatten().collect();
+    fn put<L: Leaf>(&mut self, subtries: Vec<Subtrie<L>>) -> Result<Group<L>, ColdError> {
+        let (written, kept): (Vec<_>, Vec<_>) = subtries.into_iter().partition(Subtrie::is_much);
+        let mut items: Group<L> = kept.into_iter().flat_map(|subtrie| subtrie.items).collect();
         items.extend(self.write(written)?);
         items.sort_unstable_by_key(Item::prefix);
         Ok(items)
     }
 
     /// Writes subtries to as few pages as they need, filled about evenly, and gives a reference for each.
-    fn write<L: Leaf>(&mut self, mut subtries: Vec<Group<L>>) -> Result<Group<L>, ColdError> {
-        let mut records: Vec<&mut L> = subtries.iter_mut().flatten().filter_map(Item::record_mut).collect();
+    fn write<L: Leaf>(&mut self, mut subtries: Vec<Subtrie<L>>) -> Result<Group<L>, ColdError> {
+        let items = subtries.iter_mut().flat_map(|subtrie| &mut subtrie.items);
+        let mut records: Vec<&mut L> = items.filter_map(Item::record_mut).collect();
         L::settle(&mut records, self.hasher);
-        let all: usize = subtries.iter().map(bytes_of).sum();
+        let all: usize = subtries.iter().map(Subtrie::bytes).sum();
         let even = all.div_ceil(all.div_ceil(BODY_BYTES).max(1));
         let mut batch = Batch::default();
         let mut places: Vec<(Prefix, PageNumber)> = Vec::with_capacity(subtries.len());
         let mut items: Group<L> = Vec::new();
         let mut bytes = 0;
         let mut start = 0;
-        for group in subtries {
-            let more = bytes_of(&group);
+        for subtrie in subtries {
+            let more = subtrie.bytes();
             if !items.is_empty() && (bytes >= even || bytes + more >= BODY_BYTES) {
                 let page = self.pages.write(page_of(&items))?;
                 places[start..].iter_mut().for_each(|(_, place)| *place = page);
                 (start, bytes) = (places.len(), 0);
                 items.clear();
             }
-            let prefix = root_of(&group);
-            group.iter().for_each(|item| item.add_to(&mut batch));
-            batch.end(prefix.nibbles());
-            places.push((prefix, PageNumber(0)));
+            subtrie.items.iter().for_each(|item| item.add_to(&mut batch));
+            batch.end(subtrie.prefix.nibbles());
+            places.push((subtrie.prefix, PageNumber(0)));
             bytes += more;
-            items.extend(group);
+            items.extend(subtrie.items);
         }
         if !items.is_empty() {
             let page = self.pages.write(page_of(&items))?;
@@ -97,33 +135,4 @@ impl<P: Pages> Updater<'_, P> {
         let reference = |((prefix, page), node)| Item::Reference(Reference { prefix, node, page });
         Ok(places.into_iter().zip(batch.roots(self.hasher)).map(reference).collect())
     }
-}
-
-/// The place of the highest node that is over all items of a group and nothing else.
-fn root_of<L: Leaf>(group: &Group<L>) -> Prefix {
-    let [first, .., last] = &group[..] else { return group[0].prefix() };
-    let (first, last) = (first.prefix(), last.prefix());
-    Prefix::of(first.key(), first.common(&last))
-}
-
-fn is_much<L: Leaf>(item: &Item<L>) -> bool {
-    matches!(item, Item::Record(_)) && item.bytes() > 2 * LITTLE
-}
-
-/// Bytes that a group adds to a page at most.
-fn bytes_of<L: Leaf>(group: &Group<L>) -> usize {
-    group.iter().map(Item::bytes).sum()
-}
-
-/// Items by the nibble behind what all have in common.
-fn groups<L: Leaf>(items: Group<L>, fork: u8) -> Vec<Group<L>> {
-    let mut groups: Vec<Group<L>> = Vec::new();
-    for item in items {
-        let nibble = item.prefix().nibble(fork);
-        match groups.last_mut().filter(|group| group[0].prefix().nibble(fork) == nibble) {
-            Some(group) => group.push(item),
-            None => groups.push(vec![item]),
-        }
-    }
-    groups
 }

@@ -188,7 +188,8 @@ mod tests {
         page.set_items(5);
         page.body_mut()[7] = 9;
         let bytes = page.seal(number, 3).to_vec();
-        let open = |bytes: &[u8], number| Page::open(bytes.to_vec().into_boxed_slice().try_into().unwrap(), number);
+        let open =
+            |bytes: &[u8], number| Page::open(bytes.to_vec().into_boxed_slice().try_into().unwrap(), number);
         let opened = open(&bytes, number).unwrap();
         assert_eq!((opened.kind(), opened.items()), (PageKind::Slots, 5));
         assert_eq!(open(&bytes, PageNumber(78)).unwrap_err(), PageDamage::Place { stated: number });

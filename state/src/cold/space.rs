@@ -161,8 +161,7 @@ mod tests {
         assert_eq!(places.len(), 2);
         let pages: BTreeMap<PageNumber, Page> = places.iter().copied().zip(space.map(&places)).collect();
         let mut pages = pages;
-        let read =
-            Space::read(places[0], space.most, |number| Ok(pages.remove(&number).unwrap())).unwrap();
+        let read = Space::read(places[0], space.most, |number| Ok(pages.remove(&number).unwrap())).unwrap();
         assert_eq!((read.count(), read.end()), (space.count(), space.end()));
         for page in (0..space.end() + 64).map(PageNumber) {
             assert_eq!(read.is_used(page), space.is_used(page), "{page}");

@@ -119,14 +119,14 @@ pub struct Opened {
 }
 
 impl Store {
-    /// Opens the store of a directory, or makes one. `seed` is drawn for a new one; it need not be secret to anybody but those
-    /// who send transactions.
+    /// Opens the store of a directory, or makes one. `random` is drawn anew for every opening; nobody who sends transactions
+    /// may know it beforehand.
     ///
     /// # Errors
     ///
     /// [`ColdError::Disk`] if another process has it, or the disk fails; [`ColdError::Superblocks`], [`ColdError::Journal`],
     /// [`ColdError::Damaged`] if it is damaged; [`ColdError::Version`] if it was written by a newer version.
-    pub fn open(disk: Arc<dyn Disk>, config: StoreConfig, seed: u64) -> Result<Opened, ColdError> {
+    pub fn open(disk: Arc<dyn Disk>, config: StoreConfig, random: u64) -> Result<Opened, ColdError> {
         let lock = disk.lock()?;
         let names = disk.names()?;
         let most = (config.page_bytes_max / PAGE_BYTES as u64).min(PageNumber::END);
@@ -137,7 +137,7 @@ impl Store {
             let mut pages = PageFile::new(Arc::clone(&disk), file, Space::new(most), 0)?;
             let superblock = pages.commit(|map| Superblock {
                 checkpoint: 1,
-                seed,
+                seed: random,
                 block: 0,
                 hash: B256::ZERO,
                 root: EMPTY_ROOT_HASH,
@@ -174,6 +174,7 @@ impl Store {
             config.segment_bytes,
             config.journal_bytes_max,
             superblock.seed,
+            random,
             superblock.journal,
         )?;
         let mut open = Open {
@@ -255,7 +256,9 @@ impl Store {
         let mut records = Vec::with_capacity(blocks.len());
         let before = open.last;
         for block in &blocks {
-            if let Err(error) = open.check_order(block, is_empty && open.pending.is_empty() && records.is_empty()) {
+            if let Err(error) =
+                open.check_order(block, is_empty && open.pending.is_empty() && records.is_empty())
+            {
                 open.last = before;
                 return Err(error);
             }
@@ -516,10 +519,8 @@ fn updates(blocks: &[Arc<BlockRecord>], hasher: &Hasher) -> (Vec<AccountUpdate>,
         hasher.hash_each(messages, digests);
     }
     let (keys, slot_keys) = digests.split_at(outcomes.len());
-    let mut slots = slot_keys
-        .iter()
-        .zip(&slots)
-        .map(|(key, (_, value))| SlotUpdate { key: *key, value: *value });
+    let mut slots =
+        slot_keys.iter().zip(&slots).map(|(key, (_, value))| SlotUpdate { key: *key, value: *value });
     let mut accounts = Vec::with_capacity(outcomes.len());
     for ((_, outcome), key) in outcomes.into_iter().zip(keys) {
         let mut own: Vec<SlotUpdate> = slots.by_ref().take(outcome.slots.len()).collect();

@@ -69,8 +69,7 @@ impl Superblock {
         let (seed, block) = (number()?, number()?);
         let (hash, root) = (from.hash()?, from.hash()?);
         let mut number = || -> Option<u64> { Some(u64::from_le_bytes(from.take(8)?.try_into().ok()?)) };
-        let journal =
-            Position { segment: number()?, page: number()?, sequence: number()?, chain: number()? };
+        let journal = Position { segment: number()?, page: number()?, sequence: number()?, chain: number()? };
         let map = from.reference()?;
         let mut tree = || -> Option<Option<Tree>> {
             match from.byte()? {

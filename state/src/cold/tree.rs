@@ -5,7 +5,7 @@ use super::{
     error::ColdError,
     items::{BLINDED, Item, Items, Lookup, Reference, page_bytes, page_of},
     merkle::{Batch, root_hash},
-    pack::Group,
+    pack::{Group, Subtrie},
     page::{Page, PageNumber},
     record::{Record, Tree},
 };
@@ -142,15 +142,17 @@ impl<P: Pages> Updater<'_, P> {
             self.pages.free(number);
             let is_here = |item: &Item<L>| matches!(item, Item::Reference(over) if over.page == number);
             let (over, rest): (Group<L>, Group<L>) = items.into_iter().partition(is_here);
-            let prefixes: Vec<_> = over.iter().map(Item::prefix).collect();
-            let mut subtries: Vec<Group<L>> = prefixes.iter().map(|_| Vec::new()).collect();
+            let mut subtries: Vec<Subtrie<L>> =
+                over.iter().map(|item| Subtrie { prefix: item.prefix(), items: Vec::new() }).collect();
             for item in own {
-                let Some(at) = prefixes.iter().position(|prefix| prefix.contains(&item.prefix())) else {
+                let place = item.prefix();
+                let Some(subtrie) = subtries.iter_mut().find(|subtrie| subtrie.prefix.contains(&place))
+                else {
                     return Err(ColdError::content(number, "it holds what its parent does not know of"));
                 };
-                subtries[at].push(item);
+                subtrie.items.push(item);
             }
-            subtries.retain(|subtrie| !subtrie.is_empty());
+            subtries.retain(|subtrie| !subtrie.items.is_empty());
             items = rest;
             items.extend(self.put_again(subtries)?);
         }

@@ -46,7 +46,8 @@ pub(crate) trait Verify: Leaf {
 }
 
 impl<P: Pages> Verifier<'_, P> {
-    /// Verifies a tree: every page is there once, and every hash follows from what is below it. `each` is told of all records, in order.
+    /// Verifies a tree: every page is there once, and every hash follows from what is below it. `each` is told of all records, in no
+    /// order.
     ///
     /// # Errors
     ///

@@ -11,7 +11,13 @@ use citius_state::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use revm::bytecode::Bytecode;
-use std::{env, sync::Arc};
+use std::{
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// Blocks, and the state before the first and after each.
 struct Chain {
@@ -77,6 +83,12 @@ fn config(durability: Durability) -> StoreConfig {
     StoreConfig { segment_bytes: 128 << 10, durability, ..StoreConfig::default() }
 }
 
+/// Another number at each opening.
+fn drawn() -> u64 {
+    static DRAWN: AtomicU64 = AtomicU64::new(7);
+    DRAWN.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+}
+
 /// How far a run came.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
@@ -97,7 +109,7 @@ fn run(
     progress: &mut Progress,
 ) -> Result<Store, ColdError> {
     let hasher = Hasher::cpu();
-    let open = || Store::open(Arc::new(disk.clone()), config(durability), 7);
+    let open = || Store::open(Arc::new(disk.clone()), config(durability), drawn());
     let mut store = open()?.store;
     for step in steps {
         match *step {
@@ -131,7 +143,8 @@ fn check(opened: &Opened, chain: &Chain, what: &str) -> usize {
     let at = at.number as usize;
     let state = &chain.states[at];
     assert_eq!(root, at.checked_sub(1).map_or(state_root(state), |last| chain.blocks[last].root), "{what}");
-    let verified = store.verify(&Hasher::cpu(), &mut |_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let verified =
+        store.verify(&Hasher::cpu(), &mut |_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(verified.lost, 0, "{what}: {verified:?}");
     let mut accounts = 0;
     let mut slots = 0;
@@ -154,7 +167,10 @@ fn check(opened: &Opened, chain: &Chain, what: &str) -> usize {
     for (hash, code) in chain.blocks[..at].iter().flat_map(|block| &block.changes.codes) {
         assert_eq!(store.code(hash).unwrap(), Some(code.original_bytes()), "{what}");
     }
-    assert!(blocks.iter().eq(&chain.blocks[at..at + blocks.len()]), "{what}: other blocks than were appended");
+    assert!(
+        blocks.iter().eq(&chain.blocks[at..at + blocks.len()]),
+        "{what}: other blocks than were appended"
+    );
     assert_eq!(store.last().number as usize, at + blocks.len(), "{what}");
     at + blocks.len()
 }
@@ -186,11 +202,11 @@ fn sequence(seed: u64, stride: u64) -> u64 {
         let mut after = before.restart(random.random());
         if random.random_range(0..3) == 0 {
             after.cut_power_at(random.random_range(0..8));
-            let _ = Store::open(Arc::new(after.clone()), config(durability), 7);
+            let _ = Store::open(Arc::new(after.clone()), config(durability), drawn());
             after = after.restart(random.random());
             cuts += 1;
         }
-        let opened = Store::open(Arc::new(after.clone()), config(durability), 7)
+        let opened = Store::open(Arc::new(after.clone()), config(durability), drawn())
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         let found = check(&opened, &chain, &what);
         let least = if durability == Durability::Synced { progress.acknowledged } else { progress.in_pages };
@@ -198,11 +214,12 @@ fn sequence(seed: u64, stride: u64) -> u64 {
         // What is there is a store like any other.
         drop(opened);
         let mut progress = Progress { acknowledged: found, attempted: found, in_pages: 0 };
-        let rest = [Step::Append(1), Step::Checkpoint(1), Step::Reopen, Step::Append(20), Step::Checkpoint(0)];
+        let rest =
+            [Step::Append(1), Step::Checkpoint(1), Step::Reopen, Step::Append(20), Step::Checkpoint(0)];
         let store = run(&after, &chain, &rest, durability, &mut progress)
             .unwrap_or_else(|error| panic!("{what}, going on: {error}"));
         drop(store);
-        let opened = Store::open(Arc::new(after), config(durability), 7).unwrap();
+        let opened = Store::open(Arc::new(after), config(durability), drawn()).unwrap();
         assert_eq!(check(&opened, &chain, &what), chain.blocks.len(), "{what}");
         cuts += 1;
         cut += stride;
@@ -213,10 +230,11 @@ fn sequence(seed: u64, stride: u64) -> u64 {
 #[test]
 fn what_was_acknowledged_is_there_after_a_power_cut_at_any_moment() {
     let is_long = env::var_os("CITIUS_LONG").is_some();
-    let wanted: u64 = env::var("CITIUS_CUTS")
-        .ok()
-        .and_then(|cuts| cuts.parse().ok())
-        .unwrap_or(if is_long { 1_000_000 } else { 1_500 });
+    let wanted: u64 = env::var("CITIUS_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(if is_long {
+        1_000_000
+    } else {
+        1_500
+    });
     let first: u64 = env::var("CITIUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     let (mut cuts, mut seed) = (0, first);
     while cuts < wanted {
