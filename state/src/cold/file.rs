@@ -50,6 +50,8 @@ pub(crate) struct PageFile {
     written: Vec<PageNumber>,
     /// Not referred to by it.
     freed: Vec<PageNumber>,
+    /// The map of the last checkpoint.
+    map: Vec<PageNumber>,
     /// Freed by the last checkpoint: the one before it still refers to them, and they are not in use by any to come.
     held: Vec<PageNumber>,
     /// Writes that are not complete.
@@ -84,6 +86,7 @@ impl PageFile {
             checkpoint: checkpoint + 1,
             written: Vec::new(),
             freed: Vec::new(),
+            map: Vec::new(),
             held: Vec::new(),
             in_flight: HashSet::new(),
             counts: PageCounts::default(),
@@ -100,7 +103,8 @@ impl PageFile {
 
     /// Pages that the last checkpoint refers to, superblocks and map aside.
     pub(crate) fn live(&self) -> u64 {
-        let others = SUPERBLOCKS + (self.freed.len() + self.held.len() + self.written.len()) as u64;
+        let others =
+            SUPERBLOCKS + (self.freed.len() + self.held.len() + self.map.len() + self.written.len()) as u64;
         self.space.count() - others
     }
 
@@ -129,11 +133,11 @@ impl PageFile {
         self.sync()?;
         self.checkpoint += 1;
         self.written.clear();
+        self.freed.append(&mut self.map);
+        self.map = map;
         for page in std::mem::replace(&mut self.held, std::mem::take(&mut self.freed)) {
             self.space.give(page);
         }
-        // The map's own pages go with the next checkpoint.
-        self.freed.extend(map);
         Ok(superblock)
     }
 
@@ -151,9 +155,9 @@ impl PageFile {
         flushed
     }
 
-    /// Pages of a map that was read with the last superblock: they are freed by the next checkpoint.
-    pub(crate) fn free_map(&mut self, pages: Vec<PageNumber>) {
-        self.freed.extend(pages);
+    /// The pages of the map that was read with the last superblock.
+    pub(crate) fn set_map(&mut self, pages: Vec<PageNumber>) {
+        self.map = pages;
     }
 
     /// The map of pages in use once the checkpoint is made.
@@ -163,7 +167,7 @@ impl PageFile {
             places.push(self.space.take()?);
         }
         let mut after = self.space.clone();
-        for page in self.freed.iter().chain(&self.held) {
+        for page in self.freed.iter().chain(&self.held).chain(&self.map) {
             after.give(*page);
         }
         for (mut page, place) in after.map(&places).into_iter().zip(&places) {

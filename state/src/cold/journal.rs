@@ -331,6 +331,12 @@ impl Journal {
             }
         }
         self.check_end()?;
+        // What was found may be in the system's memory only: whoever wrote it may not have synced it.
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].segment.is_some_and(|segment| segment >= from.segment) {
+                self.complete(slot, Operation::Sync)?;
+            }
+        }
         self.durable = self.next.sequence;
         Ok(found)
     }

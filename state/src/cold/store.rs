@@ -166,7 +166,7 @@ impl Store {
                 }
             })?;
             let mut pages = PageFile::new(Arc::clone(&disk), file, space, superblock.checkpoint)?;
-            pages.free_map(map);
+            pages.set_map(map);
             (superblock, pages)
         };
         let (journal, found) = Journal::open(

@@ -214,8 +214,9 @@ fn sequence(seed: u64, stride: u64) -> u64 {
         // What is there is a store like any other.
         drop(opened);
         let mut progress = Progress { acknowledged: found, attempted: found, in_pages: 0 };
-        let rest =
-            [Step::Append(1), Step::Checkpoint(1), Step::Reopen, Step::Append(20), Step::Checkpoint(0)];
+        let mut rest = vec![Step::Append(1), Step::Checkpoint(1), Step::Reopen];
+        rest.extend([Step::Append(3); 4]);
+        rest.push(Step::Checkpoint(0));
         let store = run(&after, &chain, &rest, durability, &mut progress)
             .unwrap_or_else(|error| panic!("{what}, going on: {error}"));
         drop(store);
@@ -242,4 +243,261 @@ fn what_was_acknowledged_is_there_after_a_power_cut_at_any_moment() {
         seed += 1;
     }
     eprintln!("{cuts} cuts, seeds {first} to {seed}");
+}
+
+/// A store with all blocks of a chain, half of them in the pages.
+fn filled(disk: &SimDisk, chain: &Chain) -> Store {
+    let store = open(disk).unwrap().store;
+    let half = chain.blocks.len() / 2;
+    for block in &chain.blocks[..half] {
+        store.append(vec![Arc::clone(block)]).unwrap();
+    }
+    assert!(store.checkpoint(u64::MAX, &Hasher::cpu()).unwrap());
+    for block in &chain.blocks[half..] {
+        store.append(vec![Arc::clone(block)]).unwrap();
+    }
+    store
+}
+
+fn open(disk: &SimDisk) -> Result<Opened, ColdError> {
+    Store::open(Arc::new(disk.clone()), config(Durability::Synced), drawn())
+}
+
+/// A chain of which not all is in one page.
+fn large_chain(seed: u64, count: u64) -> Chain {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    loop {
+        let chain = Chain::random(&mut random, count);
+        if chain.states[count as usize / 2].accounts().count() > 20 {
+            return chain;
+        }
+    }
+}
+
+#[test]
+fn a_failed_write_or_sync_ends_the_writing_and_loses_nothing_that_was_acknowledged() {
+    for seed in 0..8 {
+        let chain = large_chain(seed, 6);
+        let operations = {
+            let disk = SimDisk::new(SimConfig { seed, ..SimConfig::default() });
+            drop(filled(&disk, &chain));
+            disk.operations()
+        };
+        for failing in 0..operations {
+            let what = format!("seed {seed}, operation {failing} fails");
+            let disk = SimDisk::new(SimConfig { seed, ..SimConfig::default() });
+            disk.fail_operation_at(failing);
+            let Ok(Opened { store, .. }) = open(&disk) else { continue };
+            let mut acknowledged = 0;
+            let mut failed = None;
+            for (number, block) in chain.blocks.iter().enumerate() {
+                if number == chain.blocks.len() / 2 {
+                    let _ = store.checkpoint(u64::MAX, &Hasher::cpu());
+                }
+                match store.append(vec![Arc::clone(block)]) {
+                    Ok(()) => acknowledged = number + 1,
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            if failed.is_some() {
+                // Not even what would succeed now.
+                let again = store.append(vec![Arc::clone(&chain.blocks[acknowledged])]);
+                assert!(matches!(again, Err(ColdError::Failed)), "{what}: {again:?}");
+                assert_eq!(store.last().number as usize, acknowledged, "{what}");
+            }
+            // What is in the pages is served all the same.
+            let (at, _) = store.checkpoint_block();
+            for (address, account) in chain.states[at.number as usize].accounts() {
+                assert_eq!(store.account(&keccak256(address)).unwrap(), account, "{what}");
+            }
+            drop(store);
+            let opened = open(&disk.restart(seed)).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let found = check(&opened, &chain, &what);
+            assert!(
+                found == acknowledged || found == acknowledged + 1,
+                "{what}: {found}, not {acknowledged}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_loses_nothing_that_was_acknowledged() {
+    let chain = large_chain(3, 12);
+    let mut fills = 0;
+    for capacity in (40_u64..700).step_by(20) {
+        let what = format!("{capacity} KiB");
+        let disk = SimDisk::new(SimConfig { capacity_bytes: Some(capacity << 10), ..SimConfig::default() });
+        let Ok(Opened { store, .. }) = open(&disk) else {
+            fills += 1;
+            continue;
+        };
+        let mut acknowledged = 0;
+        for block in &chain.blocks {
+            if store.append(vec![Arc::clone(block)]).is_err() {
+                fills += 1;
+                break;
+            }
+            acknowledged += 1;
+            if acknowledged % 3 == 0 && store.checkpoint(u64::MAX, &Hasher::cpu()).is_err() {
+                fills += 1;
+            }
+        }
+        drop(store);
+        let opened = open(&disk.restart(1)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let found = check(&opened, &chain, &what);
+        assert!((acknowledged..=acknowledged + 1).contains(&found), "{what}: {found}, not {acknowledged}");
+    }
+    assert!(fills > 3, "{fills} disks were full");
+}
+
+#[test]
+fn pages_past_the_budget_are_refused_before_anything_is_written() {
+    let chain = large_chain(4, 10);
+    let disk = SimDisk::new(SimConfig::default());
+    let small = StoreConfig { page_bytes_max: 12 * 4096, ..config(Durability::Synced) };
+    let store = Store::open(Arc::new(disk.clone()), small, drawn()).unwrap().store;
+    let mut refused = 0;
+    for block in &chain.blocks {
+        store.append(vec![Arc::clone(block)]).unwrap();
+        match store.checkpoint(u64::MAX, &Hasher::cpu()) {
+            Ok(_) => {}
+            Err(ColdError::Budget { needed, budget }) => {
+                assert!(needed > budget && budget == small.page_bytes_max, "{needed}, {budget}");
+                refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(store.stats().file_bytes <= small.page_bytes_max);
+    }
+    assert!(refused > 0);
+    drop(store);
+    // With more room it goes on.
+    let opened = open(&disk).unwrap();
+    assert_eq!(check(&opened, &chain, "a small store"), chain.blocks.len());
+    assert!(opened.store.checkpoint(u64::MAX, &Hasher::cpu()).unwrap());
+}
+
+#[test]
+fn a_journal_past_its_budget_is_refused_until_checkpoints_make_room() {
+    let chain = large_chain(4, 40);
+    let segment_bytes = 64 << 10;
+    let small =
+        StoreConfig { segment_bytes, journal_bytes_max: 3 * segment_bytes, ..config(Durability::Synced) };
+    let store = Store::open(Arc::new(SimDisk::new(SimConfig::default())), small, drawn()).unwrap().store;
+    let (mut refused, mut next) = (0, 0);
+    while next < chain.blocks.len() {
+        match store.append(vec![Arc::clone(&chain.blocks[next])]) {
+            Ok(()) => next += 1,
+            Err(ColdError::Budget { needed, budget }) => {
+                assert!(needed > budget && budget == small.journal_bytes_max, "{needed}, {budget}");
+                refused += 1;
+                // The superblock before the last one may be needed, and the blocks behind it: two make room.
+                let half = store.last().number - store.pending() as u64 / 2;
+                assert!(store.checkpoint(half, &Hasher::cpu()).unwrap(), "no room is made");
+                let _ = store.checkpoint(u64::MAX, &Hasher::cpu()).unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(store.stats().journal_bytes <= small.journal_bytes_max);
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn what_rots_is_reported_with_its_place_and_never_served() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let chain = large_chain(5, 10);
+    let (mut reported, mut fell_back) = (0, 0);
+    for round in 0..300 {
+        let disk = SimDisk::new(SimConfig { seed: round, ..SimConfig::default() });
+        let store = filled(&disk, &chain);
+        store.checkpoint(chain.blocks.len() as u64 - 2, &Hasher::cpu()).unwrap();
+        let bytes = store.stats().file_bytes;
+        drop(store);
+        let bit = random.random_range(0..8 * bytes);
+        disk.flip_bit("pages", bit).unwrap();
+        let what = format!("round {round}, bit {bit}");
+        let opened = match open(&disk) {
+            Ok(opened) => opened,
+            Err(error @ ColdError::Damaged { number, .. }) => {
+                assert_eq!(number.0, bit / 8 / 4096, "{what}: {error}");
+                reported += 1;
+                continue;
+            }
+            Err(error) => panic!("{what}: {error}"),
+        };
+        let (at, _) = opened.store.checkpoint_block();
+        let state = &chain.states[at.number as usize];
+        if at.number as usize != chain.blocks.len() - 2 {
+            // A superblock is gone: the one before it leads to the same blocks.
+            assert_eq!(check(&opened, &chain, &what), chain.blocks.len(), "{what}");
+            fell_back += 1;
+            continue;
+        }
+        for (address, _) in chain.states.last().unwrap().accounts() {
+            match opened.store.account(&keccak256(address)) {
+                Ok(found) => assert_eq!(found, state.account(address).unwrap(), "{what}"),
+                Err(ColdError::Damaged { number, .. }) => {
+                    assert_eq!(number.0, bit / 8 / 4096, "{what}");
+                    reported += 1;
+                }
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+    }
+    assert!(reported > 50 && fell_back > 1, "{reported} reports, {fell_back} superblocks");
+}
+
+#[test]
+fn a_journal_that_lacks_what_was_acknowledged_is_refused() {
+    let chain = large_chain(6, 8);
+    let mut refused = 0;
+    for byte in (4096..12 * 4096).step_by(512) {
+        let disk = SimDisk::new(SimConfig::default());
+        drop(filled(&disk, &chain));
+        disk.flip_bit("journal-0000", byte * 8).unwrap();
+        match open(&disk) {
+            Err(ColdError::Journal { .. }) => refused += 1,
+            Err(error) => panic!("{byte}: {error}"),
+            // Padding, blocks that the pages have, or the last group, which nothing tells from one that was in flight.
+            Ok(opened) => {
+                let found = check(&opened, &chain, "a journal with another bit");
+                assert!(found >= chain.blocks.len() - 1, "{byte}: {found}");
+            }
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn blocks_come_in_order_and_a_store_has_one_writer() {
+    let chain = large_chain(7, 6);
+    let disk = SimDisk::new(SimConfig::default());
+    let store = filled(&disk, &chain);
+    let refused = store.append(vec![Arc::clone(&chain.blocks[2])]);
+    assert!(matches!(refused, Err(ColdError::Order { number: 3, .. })), "{refused:?}");
+    let other = open(&disk);
+    assert!(
+        matches!(&other, Err(ColdError::Disk(error)) if error.to_string().contains("locked")),
+        "{other:?}"
+    );
+    drop(store);
+    assert_eq!(check(&open(&disk).unwrap(), &chain, "in order"), chain.blocks.len());
+}
+
+#[test]
+fn a_block_whose_root_is_wrong_gets_no_checkpoint() {
+    let chain = large_chain(8, 4);
+    let disk = SimDisk::new(SimConfig::default());
+    let store = open(&disk).unwrap().store;
+    let wrong = BlockRecord { root: B256::repeat_byte(1), ..(*chain.blocks[0]).clone() };
+    store.append(vec![Arc::new(wrong)]).unwrap();
+    let refused = store.checkpoint(u64::MAX, &Hasher::cpu());
+    assert!(matches!(refused, Err(ColdError::WrongRoot { found, .. }) if found == chain.blocks[0].root));
+    assert_eq!(store.checkpoint_block().0.number, 0);
+    assert_eq!(store.verify(&Hasher::cpu(), &mut |_| ()).unwrap().lost, 0);
 }
