@@ -1,11 +1,11 @@
 //! Stores on a simulated disk: what is found again after a power cut at any moment.
 
 use crate::model::{World, state_root};
-use alloy_primitives::{B256, U256, keccak256};
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, b256, keccak256};
 use citius_hashing::Hasher;
-use citius_io::{SimConfig, SimDisk};
+use citius_io::{Disk, OpenMode, SimConfig, SimDisk};
 use citius_state::{
-    Account, MemoryState, StateReader,
+    Account, AccountChange, ChangeSet, MemoryState, SlotChange, StateReader,
     cold::{BlockRecord, ColdError, Durability, Opened, Store, StoreConfig},
 };
 use rand::{Rng, SeedableRng};
@@ -500,4 +500,69 @@ fn a_block_whose_root_is_wrong_gets_no_checkpoint() {
     assert!(matches!(refused, Err(ColdError::WrongRoot { found, .. }) if found == chain.blocks[0].root));
     assert_eq!(store.checkpoint_block().0.number, 0);
     assert_eq!(store.verify(&Hasher::cpu(), &mut |_| ()).unwrap().lost, 0);
+}
+
+/// Two blocks with everything that forms on disk tell apart, made of nothing but numbers.
+fn fixed_chain() -> Chain {
+    let mut chain = Chain { blocks: Vec::new(), states: vec![MemoryState::complete()] };
+    let mut parent = B256::ZERO;
+    for number in 1..=2_u64 {
+        let mut state = chain.states.last().unwrap().clone();
+        let account = |at: u64| {
+            let address = Address::from_word(keccak256(at.to_be_bytes()));
+            let before = state.account(address).unwrap();
+            let after = Account {
+                balance: U256::from(at) << at,
+                nonce: at * number,
+                code_hash: if at % 7 == 0 { keccak256([at as u8]) } else { KECCAK256_EMPTY },
+            };
+            let slots = if at == 3 { 90 } else { at % 4 };
+            let slot = |slot: u64| {
+                let slot = U256::from(slot);
+                let before = state.storage(address, slot).unwrap_or_default();
+                SlotChange { slot, before, after: U256::from(at + number) << (8 * (at % 30)) }
+            };
+            let storage = (0..slots).map(slot).collect();
+            AccountChange { address, before, after: Some(after), storage_wiped: before.is_none(), storage }
+        };
+        let accounts = (1..=100).map(account).collect();
+        let code = |len: usize| {
+            let bytes = vec![number as u8; len];
+            (keccak256(&bytes), Bytecode::new_legacy(bytes.into()))
+        };
+        let changes = ChangeSet { accounts, codes: vec![code(3), code(5_000)] };
+        state.apply(&changes);
+        let hash = keccak256(number.to_be_bytes());
+        chain.blocks.push(Arc::new(BlockRecord { number, hash, parent, root: state_root(&state), changes }));
+        chain.states.push(state);
+        parent = hash;
+    }
+    chain
+}
+
+/// Whoever changes a form changes its version, and reads the older one or says what to do with it.
+#[test]
+fn forms_on_disk_are_what_they_were() {
+    let chain = fixed_chain();
+    let disk = SimDisk::new(SimConfig { reorder: false, slow_per_million: 0, ..SimConfig::default() });
+    let store = Store::open(Arc::new(disk.clone()), config(Durability::Synced), 1).unwrap().store;
+    store.append(vec![Arc::clone(&chain.blocks[0])]).unwrap();
+    assert!(store.checkpoint(1, &Hasher::cpu()).unwrap());
+    store.append(vec![Arc::clone(&chain.blocks[1])]).unwrap();
+    drop(store);
+    let digest = |name: &str| {
+        let file = disk.open(name, OpenMode::Existing).unwrap();
+        let mut bytes = vec![0; disk.len(file).unwrap() as usize];
+        disk.read_exact_at(file, 0, &mut bytes).unwrap();
+        disk.close(file).unwrap();
+        keccak256(bytes)
+    };
+    assert_eq!(
+        (digest("pages"), digest("journal-0000")),
+        (
+            b256!("6188860459e53837dd1d085845bd07f7a84611228d14c058866de139c2c5dd11"),
+            b256!("bd3ae8814fdc4a748e5c044aef1f10953add5b58dc240bc5646c57a9cc21a6d0"),
+        )
+    );
+    assert_eq!(check(&open(&disk).unwrap(), &chain, "fixed blocks"), 2);
 }
