@@ -7,8 +7,8 @@ use super::{
     superblock::Superblock,
     tree::Pages,
 };
-use citius_io::{Completion, Disk, DiskError, FileId, OpenMode, Operation, Queue, Request};
-use std::{collections::HashSet, sync::Arc};
+use citius_io::{Buffer, Disk, DiskError, FileId, OpenMode, Operation, Queue, Request};
+use std::sync::Arc;
 
 /// The name of the file.
 pub(crate) const PAGES: &str = "pages";
@@ -54,10 +54,33 @@ pub(crate) struct PageFile {
     map: Vec<PageNumber>,
     /// Freed by the last checkpoint: the one before it still refers to them, and they are not in use by any to come.
     held: Vec<PageNumber>,
-    /// Writes that are not complete.
-    in_flight: HashSet<PageNumber>,
+    /// Bytes of the file.
+    length: u64,
+    /// Pages next to one another that are to be written.
+    run: Option<Run>,
     counts: PageCounts,
 }
+
+/// Pages next to one another.
+#[derive(Debug)]
+struct Run {
+    start: PageNumber,
+    bytes: usize,
+    buffer: Buffer,
+}
+
+impl Run {
+    fn next(&self) -> PageNumber {
+        PageNumber(self.start.0 + (self.bytes / PAGE_BYTES) as u64)
+    }
+}
+
+/// Bytes that are written at a time at most.
+const RUN_BYTES: usize = 128 << 10;
+/// The file grows by this part of itself, at least and at most by so many bytes.
+const GROWTH_PART: u64 = 8;
+const GROWTH_MIN: u64 = 64 << 10;
+const GROWTH_MAX: u64 = 64 << 20;
 
 /// What was read and written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,6 +101,7 @@ impl PageFile {
         space: Space,
         checkpoint: u64,
     ) -> Result<Self, ColdError> {
+        let disk_length = disk.len(file.id())?;
         Ok(Self {
             queue: disk.queue()?,
             disk,
@@ -88,7 +112,8 @@ impl PageFile {
             freed: Vec::new(),
             map: Vec::new(),
             held: Vec::new(),
-            in_flight: HashSet::new(),
+            length: disk_length,
+            run: None,
             counts: PageCounts::default(),
         })
     }
@@ -147,6 +172,7 @@ impl PageFile {
     ///
     /// What the disk says of writes that were under way.
     pub(crate) fn abandon(&mut self) -> Result<(), ColdError> {
+        self.run = None;
         let flushed = self.flush();
         for page in self.written.drain(..) {
             self.space.give(page);
@@ -178,41 +204,77 @@ impl PageFile {
         Ok(places)
     }
 
+    /// Writes a page, with its neighbours if they follow.
     fn submit(&mut self, number: PageNumber, bytes: &[u8; PAGE_BYTES]) -> Result<(), ColdError> {
-        let mut buffer = self.disk.buffers().take(PAGE_BYTES);
-        buffer.copy_from_slice(bytes);
-        while self.queue.in_flight() >= self.queue.capacity() {
+        self.counts.writes += 1;
+        let is_next = self.run.as_ref().is_some_and(|run| run.next() == number && run.bytes < RUN_BYTES);
+        if !is_next {
+            self.end_run()?;
+        }
+        let run = self.run.get_or_insert_with(|| Run {
+            start: number,
+            bytes: 0,
+            buffer: self.disk.buffers().take(RUN_BYTES),
+        });
+        run.buffer[run.bytes..run.bytes + PAGE_BYTES].copy_from_slice(bytes);
+        run.bytes += PAGE_BYTES;
+        Ok(())
+    }
+
+    fn end_run(&mut self) -> Result<(), ColdError> {
+        let Some(Run { start, bytes, mut buffer }) = self.run.take() else { return Ok(()) };
+        self.grow_to(start.offset() + bytes as u64)?;
+        buffer.resize(bytes);
+        if self.queue.in_flight() >= self.queue.capacity() {
             self.reap(1)?;
         }
-        let operation = Operation::Write { offset: number.offset(), buffer };
-        self.in_flight.insert(number);
-        self.counts.writes += 1;
-        send(&mut *self.queue, self.file.id(), number.0, operation);
+        send(&mut *self.queue, self.file.id(), start.0, Operation::Write { offset: start.offset(), buffer });
+        Ok(())
+    }
+
+    /// Makes the file longer, by more than is needed: a write at its end keeps all others from it.
+    fn grow_to(&mut self, end: u64) -> Result<(), ColdError> {
+        if end <= self.length {
+            return Ok(());
+        }
+        let whole = |bytes: u64| bytes.next_multiple_of(PAGE_BYTES as u64);
+        let length = whole((self.length / GROWTH_PART).clamp(GROWTH_MIN, GROWTH_MAX).max(end - self.length));
+        self.flush_writes()?;
+        let operation = Operation::Preallocate { offset: self.length, length };
+        match super::journal::complete(&mut *self.queue, self.file.id(), operation) {
+            Ok(_) => self.length += length,
+            // There may be room for what is to be written now.
+            Err(DiskError::Full { .. }) => self.length = end,
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
     fn reap(&mut self, at_least: usize) -> Result<(), ColdError> {
         let mut completions = Vec::new();
         self.queue.wait(at_least, None, &mut completions)?;
-        let mut failed = None;
-        for Completion { tag, result, .. } in completions {
-            self.in_flight.remove(&PageNumber(tag));
-            failed = failed.or(result.err());
+        match completions.into_iter().find_map(|completion| completion.result.err()) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
+    /// Waits for all writes.
     fn flush(&mut self) -> Result<(), ColdError> {
-        let mut failed = None;
+        let ended = self.end_run();
+        ended.and(self.flush_writes())
+    }
+
+    fn flush_writes(&mut self) -> Result<(), ColdError> {
+        let mut flushed = Ok(());
         while self.queue.in_flight() > 0 {
-            if let Err(error) = self.reap(self.queue.in_flight()) {
-                failed = failed.or(Some(error));
-                if self.queue.in_flight() == self.in_flight.len() && self.in_flight.is_empty() {
-                    break;
-                }
+            let before = self.queue.in_flight();
+            flushed = flushed.and(self.reap(before));
+            if self.queue.in_flight() == before {
+                break;
             }
         }
-        failed.map_or(Ok(()), Err)
+        flushed
     }
 
     fn sync(&mut self) -> Result<(), ColdError> {

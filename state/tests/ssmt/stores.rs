@@ -560,7 +560,7 @@ fn forms_on_disk_are_what_they_were() {
     assert_eq!(
         (digest("pages"), digest("journal-0000")),
         (
-            b256!("6188860459e53837dd1d085845bd07f7a84611228d14c058866de139c2c5dd11"),
+            b256!("3fc5a70aa430f09488e7bc57ad54c444233521567e228310c1d8c8b636beca25"),
             b256!("bd3ae8814fdc4a748e5c044aef1f10953add5b58dc240bc5646c57a9cc21a6d0"),
         )
     );
