@@ -32,7 +32,7 @@ use revm::{
     primitives::hardfork::SpecId,
 };
 use smallvec::{SmallVec, smallvec};
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 /// One worker's EVM.
 pub(crate) struct EvmLocal<W: View<EvmStream>> {
@@ -98,22 +98,25 @@ impl Vm for EvmStream {
     type Plan = Payment;
     type Local<W: View<Self>> = EvmLocal<W>;
 
-    fn base_value(
-        &self,
-        key: &EvmKey,
-        parent: Option<&EvmKey>,
-        should_stop: &dyn Fn() -> bool,
-    ) -> Result<EvmValue, Interrupt<Self>> {
+    fn base_value(&self, key: &EvmKey, parent: Option<&EvmKey>) -> Result<EvmValue, Interrupt<Self>> {
         match (key, parent) {
             (EvmKey::Account(address), _) => {
-                let account = self.ask(should_stop, |reader| reader.account(*address))?;
+                let account = self.ask(|reader| reader.account(*address))?;
                 Ok(EvmValue::Account(account.map(|account| AccountValue { account, code: None })))
             }
             (EvmKey::Slot(_, slot), Some(EvmKey::Account(address))) => {
-                Ok(EvmValue::Slot(self.ask(should_stop, |reader| reader.storage(*address, *slot))?))
+                Ok(EvmValue::Slot(self.ask(|reader| reader.storage(*address, *slot))?))
             }
             (EvmKey::Slot(..), _) => panic!("the parent of a slot is an account"),
         }
+    }
+
+    fn may_wait(&self) -> bool {
+        self.reader_may_wait()
+    }
+
+    fn progress(&self, wait: Option<Duration>) -> bool {
+        self.let_reads_go_on(wait)
     }
 
     fn heap_bytes_of_write(write: &EvmWrite) -> usize {

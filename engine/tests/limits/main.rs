@@ -15,6 +15,7 @@ mod memory;
 #[path = "../common/oracle.rs"]
 mod oracle;
 mod panics;
+mod parking;
 mod readers;
 mod reads;
 #[path = "../native_cases/schedule.rs"]
