@@ -3,7 +3,7 @@ use crate::{
     WorkerPool,
     cancel::Limits,
     chain::ChainSpec,
-    evm::{Batching, EvmStream},
+    evm::{Batching, EvmStream, Recall},
     parking::Bounds,
     policy::{Chosen, Decision, Recent, decide},
     pool::{Announcement, cores},
@@ -23,6 +23,7 @@ pub struct Engine {
     pub(crate) optimistic: Optimistic<EvmStream>,
     partitioned: Partitioned<EvmStream>,
     recent: Mutex<Recent>,
+    recall: Arc<Recall>,
 }
 
 /// Bounds of an engine.
@@ -56,6 +57,10 @@ pub struct EngineConfig {
     /// Reads that a worker may have in flight to begin a further execution: those that parked ones wait for, and those that
     /// were begun for the commit of what was written without a look. At least one.
     pub reads_per_worker_max: u32,
+    /// Entries, from one that begins on, whose likely reads a reader that may wait is asked for ahead: senders, receivers,
+    /// access lists, and what the last calls of the same function read. Partitioned blocks are asked for as a whole. 0 for
+    /// none.
+    pub prefetch_entries_max: u32,
     /// Whether `auto` learns from block to block where these are executed each by itself. To be turned off where the same
     /// block is executed again and again, which would then be another.
     pub learns_from_blocks: bool,
@@ -72,6 +77,7 @@ impl Default for EngineConfig {
             look_ahead_blocks_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
             parked_per_worker_max: Bounds::default().parked_max,
             reads_per_worker_max: Bounds::default().reads_max,
+            prefetch_entries_max: 32,
             learns_from_blocks: true,
         }
     }
@@ -125,6 +131,7 @@ impl Engine {
             optimistic: Optimistic::default(),
             partitioned: Partitioned::default(),
             recent: Mutex::default(),
+            recall: Arc::default(),
         }
     }
 
@@ -180,6 +187,7 @@ impl Engine {
             engine: self,
             vm: Arc::new(
                 EvmStream::new(Arc::clone(&self.chain), reader, !is_alone)
+                    .with_recall((self.config.prefetch_entries_max > 0).then_some(&self.recall))
                     .with_sink(options.commit_sink.clone()),
             ),
             options: options.clone(),
@@ -323,6 +331,7 @@ impl<'e> BlockStream<'e> {
                 parked_max: engine.config.parked_per_worker_max,
                 reads_max: engine.config.reads_per_worker_max,
             },
+            prefetch_entries_max: engine.config.prefetch_entries_max,
             expected_locations: expected_locations(gas.min(first.header.gas_limit)),
         };
         let vm = Arc::clone(&self.vm);
@@ -360,6 +369,7 @@ impl<'e> BlockStream<'e> {
         };
         let metrics = run.metrics(segment);
         let threads = self.threads().get();
+        let ahead = self.vm.ahead_counts(segment);
         BlockMetrics {
             strategy: decision.chosen.name(),
             reason: match metrics.gave_up_after {
@@ -376,6 +386,9 @@ impl<'e> BlockStream<'e> {
             parked: metrics.parked,
             parks: metrics.parks,
             reads_waited_for: metrics.reads_waited_for,
+            keys_asked_ahead: ahead.asked,
+            keys_ahead_useful: ahead.useful,
+            keys_ahead_useless: ahead.useless,
             times: PhaseTimes {
                 wall: metrics.wall,
                 execute: metrics.execute,

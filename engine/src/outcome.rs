@@ -96,6 +96,12 @@ pub struct BlockMetrics {
     /// Cold reads that a thread waited for, since what asked could not be parked: a commit, a run in order, or an execution
     /// where parking is off.
     pub reads_waited_for: u64,
+    /// Keys of accounts and slots that the reader was asked for ahead, for this block's transactions.
+    pub keys_asked_ahead: u64,
+    /// Those of them that were read before the block was sealed.
+    pub keys_ahead_useful: u64,
+    /// Those that were not. 0 until the block is sealed.
+    pub keys_ahead_useless: u64,
     /// Time by phase, from the block's first step to its sealed outcome.
     pub times: PhaseTimes,
 }

@@ -33,6 +33,10 @@ pub trait StateReader: Send + Sync {
         false
     }
 
+    /// These are likely to be asked for soon: a store may begin to read them, or not. The calling thread counts as the one that
+    /// submitted what it begins. Asked only of a reader that may wait, and of no key that was asked for before, or seldom.
+    fn prefetch(&self, _keys: &[StateKey]) {}
+
     /// Lets those reads go on that the calling thread submitted: completes the tickets of all that are done. If none is, and
     /// `wait` is given, sleeps until one is, but no longer than that. Whether any of them are in flight still; without
     /// any it says `false` at once.
@@ -64,6 +68,10 @@ impl<R: StateReader + ?Sized> StateReader for Arc<R> {
 
     fn may_wait(&self) -> bool {
         (**self).may_wait()
+    }
+
+    fn prefetch(&self, keys: &[StateKey]) {
+        (**self).prefetch(keys);
     }
 
     fn progress(&self, wait: Option<Duration>) -> bool {

@@ -1,4 +1,4 @@
-use crate::{Account, ReadError, StateReader};
+use crate::{Account, ReadError, StateKey, StateReader};
 use alloy_primitives::{Address, B256, U256};
 use parking_lot::Mutex;
 use revm::bytecode::Bytecode;
@@ -67,6 +67,10 @@ impl<R: StateReader> StateReader for RecordingReader<R> {
 
     fn may_wait(&self) -> bool {
         self.reader.may_wait()
+    }
+
+    fn prefetch(&self, keys: &[StateKey]) {
+        self.reader.prefetch(keys);
     }
 
     fn progress(&self, wait: Option<Duration>) -> bool {

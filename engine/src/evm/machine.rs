@@ -21,7 +21,7 @@ use alloy_primitives::{
     Address, Bloom, U256,
     map::{AddressSet, HashSet, IndexMap},
 };
-use citius_state::ReadError;
+use citius_state::{ReadError, StateKey};
 use revm::{
     context::{
         Context, Evm, FrameStack, TxEnv,
@@ -32,7 +32,7 @@ use revm::{
     primitives::hardfork::SpecId,
 };
 use smallvec::{SmallVec, smallvec};
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, ops::Range, sync::Arc, time::Duration};
 
 /// One worker's EVM.
 pub(crate) struct EvmLocal<W: View<EvmStream>> {
@@ -101,10 +101,16 @@ impl Vm for EvmStream {
     fn base_value(&self, key: &EvmKey, parent: Option<&EvmKey>) -> Result<EvmValue, Interrupt<Self>> {
         match (key, parent) {
             (EvmKey::Account(address), _) => {
+                if let Some(ahead) = self.ahead() {
+                    ahead.note_read(StateKey::Account(*address));
+                }
                 let account = self.ask(|reader| reader.account(*address))?;
                 Ok(EvmValue::Account(account.map(|account| AccountValue { account, code: None })))
             }
             (EvmKey::Slot(_, slot), Some(EvmKey::Account(address))) => {
+                if let Some(ahead) = self.ahead() {
+                    ahead.note_read(StateKey::Storage(*address, *slot));
+                }
                 Ok(EvmValue::Slot(self.ask(|reader| reader.storage(*address, *slot))?))
             }
             (EvmKey::Slot(..), _) => panic!("the parent of a slot is an account"),
@@ -117,6 +123,10 @@ impl Vm for EvmStream {
 
     fn progress(&self, wait: Option<Duration>) -> bool {
         self.let_reads_go_on(wait)
+    }
+
+    fn prefetch(&self, entries: Range<u32>) {
+        self.ask_ahead(entries);
     }
 
     fn heap_bytes_of_write(write: &EvmWrite) -> usize {
@@ -426,6 +436,9 @@ impl Vm for EvmStream {
                 }
             }
         });
+        if let Some(ahead) = self.ahead() {
+            ahead.end(segment);
+        }
         self.publish(outcome);
     }
 }
@@ -478,6 +491,13 @@ impl EvmStream {
             Step::Refuse(_) => Ok(EvmOutput::Refused),
         };
         local.evm.ctx.journaled_state.database.report_observations();
+        if let Step::Transaction(index) = &prepared.steps[step]
+            && self.ahead().is_some()
+        {
+            let tx = &prepared.block.transactions[*index];
+            let loaded = local.evm.ctx.journaled_state.inner.state.iter();
+            self.remember(tx.outline(), tx.env().caller, loaded);
+        }
         local.evm.ctx.journaled_state.reset();
         local.shrink_memory();
         result

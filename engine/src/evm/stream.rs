@@ -1,7 +1,9 @@
 use super::{
+    ahead::{Ahead, AheadCounts},
     asked::Asked,
     batches::{Batching, Division},
     hints::Hints,
+    recall::Recall,
     steps::{PreparedBlock, Step},
 };
 use crate::{
@@ -29,6 +31,8 @@ pub(crate) struct EvmStream {
     outcomes: SegQueue<BlockOutcome>,
     /// Ancestors' hashes that the reader gave.
     block_hashes: Asked<u64, B256>,
+    /// What is asked for ahead, if anything is.
+    ahead: Option<Ahead>,
     /// Code that the reader gave.
     codes: Asked<B256, Bytecode>,
     /// What the blocks so far tell, if anything is to be learnt.
@@ -74,6 +78,7 @@ impl EvmStream {
             blocks: AppendVec::new(),
             entries: AppendVec::new(),
             outcomes: SegQueue::new(),
+            ahead: None,
             block_hashes: Asked::default(),
             codes: Asked::default(),
             hints: learns.then(Mutex::default),
@@ -84,6 +89,25 @@ impl EvmStream {
     /// Tells somebody of commits.
     pub(crate) fn with_sink(self, sink: Option<Arc<dyn CommitSink>>) -> Self {
         Self { sink, ..self }
+    }
+
+    /// Asks for likely reads ahead, if that can be of use.
+    pub(crate) fn with_recall(self, recall: Option<&Arc<Recall>>) -> Self {
+        let ahead = recall.filter(|_| self.may_wait).map(|recall| Ahead::new(Arc::clone(recall)));
+        Self { ahead, ..self }
+    }
+
+    pub(super) fn ahead(&self) -> Option<&Ahead> {
+        self.ahead.as_ref()
+    }
+
+    /// What was asked for ahead for a segment.
+    pub(crate) fn ahead_counts(&self, segment: u32) -> AheadCounts {
+        self.ahead().map(|ahead| ahead.counts(segment)).unwrap_or_default()
+    }
+
+    pub(super) fn reader(&self) -> &dyn StateReader {
+        &*self.reader
     }
 
     pub(crate) fn sink(&self) -> Option<&Arc<dyn CommitSink>> {

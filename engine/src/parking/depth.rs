@@ -211,10 +211,18 @@ fn no_execution_uses_half_of_its_stack() {
         assert!(result.is_success() && !result.output().unwrap().is_empty(), "{name}: {result:?}");
         note(name, used);
     }
-    // Over its gas in every other way than with an input of no curve: of those here none is on this one.
+    // From the tests of revm: a signature that is right.
+    let signed = hex!(
+        "4cee90eb86eaa050036147a12d49004b6b9c72bd725d39d4785011fe190f0b4d"
+        "a73bd4903f0ce3b639bbbf6e8e80d16931ff4bcf5993d58468e8fb19086e8cac"
+        "36dbcd03009df8c59286b162af3bd7fcc0450c9aa81be5d10d312af6c66b1d60"
+        "4aebd3099c618202fcfe16ae7770b0c49ab5eadf74b754204a3bb6060e44eff3"
+        "7618b065f9832de4ca6ca971a7a1adc826d0f7c00181a5fb2ddf79ae00b4e10e"
+    );
     let p256 = Address::from_word(B256::from(U256::from(0x100)));
-    let (p256, outcome) = used(SpecId::OSAKA, p256, vec![0x42; 160]);
-    assert!(outcome.unwrap().transactions[0].result.is_success());
+    let (p256, outcome) = used(SpecId::OSAKA, p256, signed.to_vec());
+    let result = &outcome.unwrap().transactions[0].result;
+    assert!(result.is_success() && !result.output().unwrap().is_empty(), "{result:?}");
     note("p256 verify", p256);
     let (calls, outcome) = used(SpecId::PRAGUE, DEEP, Vec::new());
     let result = &outcome.unwrap().transactions[0].result;

@@ -16,7 +16,7 @@ mod wait;
 
 pub(crate) use coroutine::{Coroutine, Left, Wake, park};
 pub(crate) use stacks::{OwnStack, Stacks};
-pub(crate) use wait::{in_place, settled};
+pub(crate) use wait::{drain, in_place, settled};
 
 /// How much a worker may have waiting for reads, see [`EngineConfig`](crate::EngineConfig).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

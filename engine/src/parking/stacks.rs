@@ -5,7 +5,7 @@ use std::io;
 
 /// Bytes of a stack: more than twice the most that was ever seen in use, which docs/engine.md tells. It is address space:
 /// memory is taken page by page, as far down as an execution comes, and stays.
-pub(crate) const STACK_BYTES: usize = 512 << 10;
+pub(crate) const STACK_BYTES: usize = 256 << 10;
 
 /// The stack of one coroutine, with a page below it that nobody may touch.
 pub(crate) struct OwnStack {

@@ -60,3 +60,9 @@ pub(crate) fn settled<V: Vm, T>(
         }
     }
 }
+
+/// Lets the reads end that the calling thread submitted and did not wait for: somebody else may, and this thread may not come
+/// back soon.
+pub(crate) fn drain<V: Vm>(vm: &V) {
+    while vm.progress(Some(STOP_INTERVAL)) {}
+}

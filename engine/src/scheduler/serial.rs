@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     cancel::DEADLINE_INTERVAL,
-    parking::{in_place, settled},
+    parking::{drain, in_place, settled},
 };
 use citius_state::Ticket;
 use hashbrown::HashTable;
@@ -188,6 +188,7 @@ impl<V: Vm> Run<V> for SerialRun<V> {
                 }
             }
         }
+        drain(&*self.vm);
     }
 
     fn stopped(&self) -> Option<Stop<V>> {
@@ -227,7 +228,15 @@ impl<V: Vm> SerialRun<V> {
         let locations_before = V::view(local).stream().locations.len();
         (*executions, *transactions) = (0, 0);
         let mut previous = began;
+        let ahead =
+            if self.vm.may_wait() { V::view(local).stream().settings.prefetch_entries_max } else { 0 };
+        let mut prefetched = first.0;
         for index in (first.0..end.0).map(EntryIndex) {
+            let until = index.0.saturating_add(ahead).min(end.0);
+            if prefetched < until {
+                self.vm.prefetch(prefetched..until);
+                prefetched = until;
+            }
             *executions += 1;
             *transactions += u64::from(self.vm.transaction_count(index));
             run_entry(&*self.vm, local, ledger, segment, index)?;

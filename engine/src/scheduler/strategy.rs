@@ -55,6 +55,8 @@ pub struct RunSettings {
     pub(crate) look_ahead_entries_max: u32,
     /// How much each thread may have waiting for reads.
     pub(crate) parking: Bounds,
+    /// Entries, from one that begins on, whose reads are asked for ahead.
+    pub(crate) prefetch_entries_max: u32,
     /// Locations to expect, for the size of tables.
     pub(crate) expected_locations: usize,
 }
@@ -80,6 +82,7 @@ impl RunSettings {
             fuzz: None,
             look_ahead_entries_max: 512,
             parking: Bounds::default(),
+            prefetch_entries_max: 0,
             expected_locations: 1 << 10,
         }
     }

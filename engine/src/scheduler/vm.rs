@@ -3,7 +3,7 @@ use super::{
     plan::Plan,
 };
 use citius_state::Ticket;
-use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{fmt, hash::Hash, ops::Range, sync::Arc, time::Duration};
 
 /// A machine whose entries the scheduler runs in parallel as if in order.
 ///
@@ -56,6 +56,10 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     fn progress(&self, _wait: Option<Duration>) -> bool {
         false
     }
+
+    /// These entries are about to be executed: asks ahead for what they will read. Called where reads may be on their way, of
+    /// each entry once or seldom, by any thread; what that begins counts as its own.
+    fn prefetch(&self, _entries: Range<u32>) {}
 
     /// Memory that a write holds besides its own size, in bytes.
     fn heap_bytes_of_write(_write: &Self::Write) -> usize {

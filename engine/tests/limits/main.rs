@@ -1,6 +1,7 @@
 //! What an engine does at its bounds: cancelled, out of memory, with a panic inside, on shared or too few workers,
 //! on states that answer late, in part or not at all.
 
+mod ahead;
 mod cancellation;
 #[path = "../native_cases/case.rs"]
 #[expect(dead_code, reason = "another suite uses more of it")]

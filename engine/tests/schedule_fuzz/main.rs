@@ -15,8 +15,8 @@ mod told;
 use alloy_primitives::{Address, B256, U256};
 use blocks::{Case, case};
 use citius_engine::{
-    Block, BlockError, BlockOutcome, Engine, EngineConfig, ExecuteOptions, ExecutionError, StrategyChoice,
-    WorkerPool,
+    Block, BlockError, BlockMetrics, BlockOutcome, Engine, EngineConfig, ExecuteOptions, ExecutionError,
+    StrategyChoice, WorkerPool,
 };
 use citius_state::{Account, ChangeSet, MemoryState, ReadError, StateKey, StateReader};
 use fuzz::{Rates, SeededFuzz, cases, first_seed, hash};
@@ -75,6 +75,13 @@ impl StateReader for Witness {
 
     fn may_wait(&self) -> bool {
         self.late.is_some()
+    }
+
+    fn prefetch(&self, keys: &[StateKey]) {
+        for key in keys {
+            // Begins to read it, as a first question does.
+            let _ = self.late.as_ref().map(|late| late.ask(*key));
+        }
     }
 
     fn progress(&self, wait: Option<Duration>) -> bool {
@@ -251,7 +258,7 @@ const BOUNDS: [(u32, u32); 5] = [(0, 64), (1, 64), (2, 3), (32, 1), (32, 64)];
 fn blocks_whose_reads_come_later_equal_serial() {
     let pools = [1, 2, 8].map(|size| WorkerPool::unpinned(NonZeroUsize::new(size).unwrap()).unwrap());
     let with = |strategy| ExecuteOptions { strategy, ..ExecuteOptions::default() };
-    let (mut parked, mut waited, mut failed) = (0, 0, 0);
+    let (mut parked, mut waited, mut failed, mut ahead) = (0, 0, 0, [0, 0]);
     for seed in first_seed()..first_seed() + cases(120, 4_000) {
         let case = case(seed);
         let fails = seed.is_multiple_of(2);
@@ -261,6 +268,7 @@ fn blocks_whose_reads_come_later_equal_serial() {
             batches_per_thread_min: 0,
             parked_per_worker_max,
             reads_per_worker_max,
+            prefetch_entries_max: [0, 1, 32][seed as usize % 3],
             ..EngineConfig::default()
         };
         let bounds = BOUNDS[seed as usize % BOUNDS.len()];
@@ -292,13 +300,19 @@ fn blocks_whose_reads_come_later_equal_serial() {
                 assert!(bounds.0 > 0 || outcome.metrics.parks == 0, "parking is off");
                 parked += outcome.metrics.parked;
                 waited += outcome.metrics.reads_waited_for;
+                let BlockMetrics { keys_asked_ahead, keys_ahead_useful, keys_ahead_useless, .. } =
+                    outcome.metrics;
+                assert_eq!(keys_asked_ahead, keys_ahead_useful + keys_ahead_useless);
+                ahead[0] += keys_ahead_useful;
+                ahead[1] += keys_ahead_useless;
             }
         }
     }
     eprintln!(
         "{parked} executions parked, {waited} reads waited for, {failed} blocks refused by their store"
     );
-    assert!(parked > 0 && waited > 0 && failed > 0);
+    eprintln!("{ahead:?} keys asked ahead for use, and for nothing");
+    assert!(parked > 0 && waited > 0 && failed > 0 && ahead.iter().all(|keys| *keys > 0));
 }
 
 fn is_store_error(answer: &Result<BlockOutcome, ExecutionError>) -> bool {

@@ -108,6 +108,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             entries: entries.unwrap_or_else(AppendVec::new),
             submitted: AtomicU32::new(0),
             cursor: CachePadded::new(AtomicU32::new(0)),
+            prefetched: AtomicU32::new(0),
             frontier: CachePadded::new(AtomicU32::new(0)),
             charge: CachePadded::new(Charge::new()),
             commits: Mutex::new(Commits {

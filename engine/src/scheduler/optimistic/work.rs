@@ -45,6 +45,8 @@ pub(crate) struct Core<V: Vm> {
     pub(super) submitted: AtomicU32,
     /// The next entry that nobody has begun.
     pub(super) cursor: CachePadded<AtomicU32>,
+    /// One past the last entry whose reads were asked for ahead.
+    pub(super) prefetched: AtomicU32,
     /// The first entry that is not committed.
     pub(super) frontier: CachePadded<AtomicU32>,
     pub(super) charge: CachePadded<Charge>,
@@ -395,6 +397,10 @@ impl<V: Vm> Core<V> {
         if let Some(fuzz) = &self.settings.fuzz {
             fuzz.before_execute(index, incarnation, is_transaction);
         }
+        // What begins before its turn is no measure of how far the others are.
+        if worker.may_wait && index.0 < self.cursor.load(Ordering::SeqCst) {
+            self.prefetch_from(index.0);
+        }
         let mut hand = worker.take_hand();
         hand.view().begin(index, frontier);
         entry.marks.clear();
@@ -402,6 +408,17 @@ impl<V: Vm> Core<V> {
         let execution = Execution { task: (index, incarnation), is_final, spent: Duration::ZERO, parks: 0 };
         let went = worker.begin(hand, execution, clock);
         self.take_up(worker, went)
+    }
+
+    /// Asks ahead for what the entries will read that come next, and for that of this one.
+    fn prefetch_from(&self, index: u32) {
+        let end = index.saturating_add(self.settings.prefetch_entries_max);
+        let end = end.min(self.submitted.load(Ordering::SeqCst));
+        // Whoever is first: the others find nothing left.
+        let first = self.prefetched.fetch_max(end, Ordering::SeqCst);
+        if first < end {
+            self.vm.prefetch(first..end);
+        }
     }
 
     /// Takes up what an execution came to: it is parked, or has ended.

@@ -28,7 +28,8 @@ pub(super) struct Worker<V: Vm> {
     spare: Vec<Box<Hand<V>>>,
     /// Where nothing can be parked there is none, and executions run on the thread's own stack.
     parked: Option<Parked<V>>,
-    may_wait: bool,
+    /// Reads may be on their way.
+    pub(super) may_wait: bool,
 }
 
 /// What one execution works with.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     CancelReason,
-    parking::settled,
+    parking::{drain, settled},
     scheduler::{
         ids::{EntryIndex, LocationId},
         plan::Plan,
@@ -243,6 +243,9 @@ impl<V: Vm> Core<V> {
         if let Some(local) = planner {
             self.kept.check_in(local);
         }
+        if worked {
+            drain(&*self.vm);
+        }
         worked
     }
 
@@ -287,6 +290,10 @@ impl<V: Vm> Core<V> {
     ) -> Result<(), Trouble<V>> {
         self.stop_if_cancelled()?;
         let entries = planned.entries_of(number);
+        if self.settings.prefetch_entries_max > 0 && self.vm.may_wait() {
+            // All of them are needed before any is executed.
+            self.vm.prefetch(entries.clone());
+        }
         let mut chunk = Chunk::with_capacity(entries.len());
         for entry in entries {
             chunk.push(entry, self.vm.plan(local, EntryIndex(entry)), &self.shards);
