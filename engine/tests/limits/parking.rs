@@ -20,10 +20,7 @@ use revm::{
 use std::{
     collections::HashMap,
     process::Command,
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::{Arc, Mutex, mpsc::Receiver},
     time::{Duration, Instant},
 };
 
@@ -61,11 +58,8 @@ fn in_rounds(issuers: Receiver<(StateKey, TicketIssuer)>) -> usize {
     let mut most = 0;
     while let Ok(first) = issuers.recv() {
         let mut held = vec![first];
-        loop {
-            match issuers.recv_timeout(Duration::from_millis(40)) {
-                Ok(next) => held.push(next),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(next) = issuers.recv_timeout(Duration::from_millis(20)) {
+            held.push(next);
         }
         most = most.max(held.len());
     }
