@@ -257,6 +257,7 @@ impl<V: Vm> Core<V> {
                 if worker.is_full() {
                     return None;
                 }
+                worker.prepare();
                 self.take_task_in_turn(has_turn)?
             }
         };

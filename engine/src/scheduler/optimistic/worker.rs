@@ -78,11 +78,21 @@ impl<V: Vm> Worker<V> {
         Self { number, seat, core, kept, spare: Vec::new(), parked, may_wait }
     }
 
+    /// Sees to it that the next execution has what it works with. An entry that is claimed must not wait for that: others would
+    /// run ahead of it meanwhile, in vain if they need what it writes.
+    pub(super) fn prepare(&mut self) {
+        if self.spare.is_empty() {
+            let hand = self.make_hand();
+            self.spare.push(hand);
+        }
+    }
+
     /// A state to execute with, turned to the run.
     pub(super) fn take_hand(&mut self) -> Box<Hand<V>> {
-        if let Some(hand) = self.spare.pop() {
-            return hand;
-        }
+        self.spare.pop().unwrap_or_else(|| self.make_hand())
+    }
+
+    fn make_hand(&self) -> Box<Hand<V>> {
         let vm = &self.core.vm;
         let kept = self.kept.hands.lock().pop();
         let mut hand =
