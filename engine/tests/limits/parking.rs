@@ -271,12 +271,20 @@ fn an_outcome_does_not_wait_for_what_later_blocks_wait_for() {
     second.header.number += 1;
     for workers in [1, 2] {
         let engine = engine_with(&case, workers, 32, 64);
-        let keys: Vec<_> = (4..8).map(|number| StateKey::Account(sender(number))).collect();
-        let (reader, issuers) = Held::new(&case, &keys);
+        let keys: Vec<_> = (3..8).map(|number| StateKey::Account(sender(number))).collect();
+        let (reader, mut issuers) = Held::new(&case, &keys);
+        let last_of_first = issuers.remove(0);
+        let watcher = Arc::clone(&reader);
+        // All of the second block is parked by the time that the first one can end.
+        let completer = std::thread::spawn(move || {
+            watcher.wait_until_asked(StateKey::Account(sender(7)), 1);
+            drop(last_of_first);
+        });
         let mut stream = engine.stream(reader, &options(StrategyChoice::Optimistic));
         stream.submit(Arc::new(first.clone()));
         stream.submit(Arc::new(second.clone()));
         assert_eq!(stream.next().unwrap().unwrap().transactions.len(), 4, "while the others wait");
+        completer.join().unwrap();
         drop(issuers);
         assert_eq!(stream.next().unwrap().unwrap().transactions.len(), 4);
         drop(stream);
