@@ -3,7 +3,8 @@ use crate::{
     WorkerPool,
     cancel::Limits,
     chain::ChainSpec,
-    evm::{Batching, EvmStream},
+    evm::{Batching, EvmStream, Recall},
+    parking::Bounds,
     policy::{Chosen, Decision, Recent, decide},
     pool::{Announcement, cores},
     scheduler::{Optimistic, Partitioned, Run, RunSettings, ScheduleFuzz, Serial, Stop, Strategy},
@@ -19,9 +20,10 @@ pub struct Engine {
     pub(crate) pool: Arc<WorkerPool>,
     config: EngineConfig,
     pub(crate) serial: Serial<EvmStream>,
-    optimistic: Optimistic<EvmStream>,
+    pub(crate) optimistic: Optimistic<EvmStream>,
     partitioned: Partitioned<EvmStream>,
     recent: Mutex<Recent>,
+    recall: Arc<Recall>,
 }
 
 /// Bounds of an engine.
@@ -46,6 +48,19 @@ pub struct EngineConfig {
     /// Blocks of a stream that may be submitted and not yet taken; [`BlockStream::submit`] works at the oldest
     /// until there is room.
     pub look_ahead_blocks_max: NonZeroUsize,
+    /// Executions that a worker may have parked, each of which waits for a cold read, while it runs another one: an entry's
+    /// execution that misses leaves its stack as it is, and its worker runs others. With so many the next one that misses
+    /// keeps the worker, which goes on with the first of all whose read is there. 0 for no parking: whoever misses waits.
+    /// Each takes a stack and an EVM, which are kept. Only readers that may wait
+    /// ([`StateReader::may_wait`]) make executions begin on such stacks.
+    pub parked_per_worker_max: u32,
+    /// Reads that a worker may have in flight to begin a further execution: those that parked ones wait for, and those that
+    /// were begun for the commit of what was written without a look. At least one.
+    pub reads_per_worker_max: u32,
+    /// Entries, from one that begins on, whose likely reads a reader that may wait is asked for ahead: senders, receivers,
+    /// access lists, and what the last calls of the same function read. Partitioned blocks are asked for as a whole. 0 for
+    /// none.
+    pub prefetch_entries_max: u32,
     /// Whether `auto` learns from block to block where these are executed each by itself. To be turned off where the same
     /// block is executed again and again, which would then be another.
     pub learns_from_blocks: bool,
@@ -60,6 +75,9 @@ impl Default for EngineConfig {
             batch_gas_max: 150_000,
             batches_per_thread_min: 12,
             look_ahead_blocks_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
+            parked_per_worker_max: Bounds::default().parked_max,
+            reads_per_worker_max: Bounds::default().reads_max,
+            prefetch_entries_max: 32,
             learns_from_blocks: true,
         }
     }
@@ -113,6 +131,7 @@ impl Engine {
             optimistic: Optimistic::default(),
             partitioned: Partitioned::default(),
             recent: Mutex::default(),
+            recall: Arc::default(),
         }
     }
 
@@ -168,6 +187,7 @@ impl Engine {
             engine: self,
             vm: Arc::new(
                 EvmStream::new(Arc::clone(&self.chain), reader, !is_alone)
+                    .with_recall((self.config.prefetch_entries_max > 0).then_some(&self.recall))
                     .with_sink(options.commit_sink.clone()),
             ),
             options: options.clone(),
@@ -307,6 +327,11 @@ impl<'e> BlockStream<'e> {
             limits: Limits { token: self.options.cancel.clone(), deadline: self.options.deadline },
             fuzz: self.options.fuzz.clone(),
             look_ahead_entries_max: engine.config.look_ahead_entries_max.max(1),
+            parking: Bounds {
+                parked_max: engine.config.parked_per_worker_max,
+                reads_max: engine.config.reads_per_worker_max,
+            },
+            prefetch_entries_max: engine.config.prefetch_entries_max,
             expected_locations: expected_locations(gas.min(first.header.gas_limit)),
         };
         let vm = Arc::clone(&self.vm);
@@ -344,6 +369,7 @@ impl<'e> BlockStream<'e> {
         };
         let metrics = run.metrics(segment);
         let threads = self.threads().get();
+        let ahead = self.vm.ahead_counts(segment);
         BlockMetrics {
             strategy: decision.chosen.name(),
             reason: match metrics.gave_up_after {
@@ -357,6 +383,12 @@ impl<'e> BlockStream<'e> {
             waits: metrics.waits,
             max_in_flight: metrics.max_in_flight,
             locations: metrics.locations,
+            parked: metrics.parked,
+            parks: metrics.parks,
+            reads_waited_for: metrics.reads_waited_for,
+            keys_asked_ahead: ahead.asked,
+            keys_ahead_useful: ahead.useful,
+            keys_ahead_useless: ahead.useless,
             times: PhaseTimes {
                 wall: metrics.wall,
                 execute: metrics.execute,

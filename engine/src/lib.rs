@@ -69,6 +69,7 @@ mod engine;
 mod error;
 mod evm;
 mod outcome;
+mod parking;
 mod policy;
 mod pool;
 mod receipt;

@@ -82,12 +82,26 @@ pub struct BlockMetrics {
     pub aborts: u64,
     /// Read sets checked, at commit and when another entry's writes landed on them.
     pub validations: u64,
-    /// Executions that stopped at a value still being computed by an earlier entry.
+    /// Executions that stopped at a value still being computed by an earlier entry, or that were parked when their worker
+    /// had to leave.
     pub waits: u64,
     /// Most transactions that were started and not yet committed at one time.
     pub max_in_flight: u64,
     /// Locations that the block read or wrote.
     pub locations: u64,
+    /// Executions that were parked while a cold read was on its way, each counted once.
+    pub parked: u64,
+    /// Times that executions were parked.
+    pub parks: u64,
+    /// Cold reads that a thread waited for, since what asked could not be parked: a commit, a run in order, or an execution
+    /// where parking is off.
+    pub reads_waited_for: u64,
+    /// Keys of accounts and slots that the reader was asked for ahead, for this block's transactions.
+    pub keys_asked_ahead: u64,
+    /// Those of them that were read before the block was sealed.
+    pub keys_ahead_useful: u64,
+    /// Those that were not. 0 until the block is sealed.
+    pub keys_ahead_useless: u64,
     /// Time by phase, from the block's first step to its sealed outcome.
     pub times: PhaseTimes,
 }

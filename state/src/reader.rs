@@ -1,7 +1,7 @@
 use crate::{Account, Ticket};
 use alloy_primitives::{Address, B256, U256};
 use revm::bytecode::Bytecode;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// The state before a stream of blocks, as the engine sees it.
 ///
@@ -10,7 +10,9 @@ use std::{fmt, sync::Arc};
 ///
 /// # Errors
 ///
-/// Every method may answer [`ReadError::Pending`] with a ticket: the engine waits for it and asks again.
+/// Every method may answer [`ReadError::Pending`] with a ticket: the engine waits for it, parked or not, and asks again. A
+/// store that does so says it ([`StateReader::may_wait`]), and completes its tickets by threads of its own, or where the
+/// engine lets it ([`StateReader::progress`]).
 pub trait StateReader: Send + Sync {
     /// The account at `address`, or `None` if it does not exist.
     fn account(&self, address: Address) -> Result<Option<Account>, ReadError>;
@@ -23,6 +25,28 @@ pub trait StateReader: Send + Sync {
 
     /// The hash of an ancestor block, for `BLOCKHASH`. Asked only of the last 256 blocks.
     fn block_hash(&self, number: u64) -> Result<B256, ReadError>;
+
+    /// Whether any answer may be [`ReadError::Pending`]. Only then are executions begun on stacks of their own, on which
+    /// they can be parked: of a reader that says `false`, and answers so all the same, every ticket is waited for by the
+    /// thread that got it. Asked once a stream.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
+    /// These are likely to be asked for soon: a store may begin to read them, or not. The calling thread counts as the one that
+    /// submitted what it begins. Asked only of a reader that may wait, and of no key that was asked for before, or seldom.
+    fn prefetch(&self, _keys: &[StateKey]) {}
+
+    /// Lets those reads go on that the calling thread submitted: completes the tickets of all that are done. If none is, and
+    /// `wait` is given, sleeps until one is, but no longer than that. Whether any of them are in flight still; without
+    /// any it says `false` at once.
+    ///
+    /// This is for stores with a queue for each thread, whose completions the thread has to take that submitted the reads.
+    /// The engine calls it between executions, when one is parked, and wherever it would sleep; no thread leaves a stream
+    /// before this is `false`. So every read must end some time, with an error if need be.
+    fn progress(&self, _wait: Option<Duration>) -> bool {
+        false
+    }
 }
 
 impl<R: StateReader + ?Sized> StateReader for Arc<R> {
@@ -40,6 +64,18 @@ impl<R: StateReader + ?Sized> StateReader for Arc<R> {
 
     fn block_hash(&self, number: u64) -> Result<B256, ReadError> {
         (**self).block_hash(number)
+    }
+
+    fn may_wait(&self) -> bool {
+        (**self).may_wait()
+    }
+
+    fn prefetch(&self, keys: &[StateKey]) {
+        (**self).prefetch(keys);
+    }
+
+    fn progress(&self, wait: Option<Duration>) -> bool {
+        (**self).progress(wait)
     }
 }
 

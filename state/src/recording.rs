@@ -1,8 +1,8 @@
-use crate::{Account, ReadError, StateReader};
+use crate::{Account, ReadError, StateKey, StateReader};
 use alloy_primitives::{Address, B256, U256};
 use parking_lot::Mutex;
 use revm::bytecode::Bytecode;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// What was read of a state: what a witness must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,5 +63,17 @@ impl<R: StateReader> StateReader for RecordingReader<R> {
     fn block_hash(&self, number: u64) -> Result<B256, ReadError> {
         self.touched.lock().block_hashes.insert(number);
         self.reader.block_hash(number)
+    }
+
+    fn may_wait(&self) -> bool {
+        self.reader.may_wait()
+    }
+
+    fn prefetch(&self, keys: &[StateKey]) {
+        self.reader.prefetch(keys);
+    }
+
+    fn progress(&self, wait: Option<Duration>) -> bool {
+        self.reader.progress(wait)
     }
 }

@@ -80,12 +80,7 @@ impl<P: Program> Vm for Counters<P> {
     type Plan = Infallible;
     type Local<W: View<Self>> = W;
 
-    fn base_value(
-        &self,
-        _key: &u32,
-        _parent: Option<&u32>,
-        _should_stop: &dyn Fn() -> bool,
-    ) -> Result<u64, Interrupt<Self>> {
+    fn base_value(&self, _key: &u32, _parent: Option<&u32>) -> Result<u64, Interrupt<Self>> {
         Ok(0)
     }
 

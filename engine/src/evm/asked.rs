@@ -2,7 +2,8 @@ use alloy_primitives::map::HashMap;
 use parking_lot::Mutex;
 use std::{hash::Hash, sync::Arc};
 
-/// Answers of a reader, each asked for once: whoever wants one that is on its way waits for it, and only for it.
+/// Answers of a reader, each asked for once: whoever wants one that somebody is asking for waits for it, and only for it.
+/// Nobody waits in here for one that is on its way: that is an error, and not remembered.
 #[derive(Debug)]
 pub(crate) struct Asked<K, V>(Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>);
 

@@ -101,6 +101,19 @@ impl<W: View<EvmStream>> EvmDb<W> {
         stream
     }
 
+    /// What the stream answers, in the end.
+    fn wait_for<T>(
+        &mut self,
+        question: impl Fn(&EvmStream) -> Result<T, Interrupt<EvmStream>>,
+    ) -> Result<T, Interrupted> {
+        loop {
+            match question(self.stream()) {
+                Err(Interrupt::Pending(ticket)) => self.view.wait(&ticket)?,
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
     fn read_slot(&mut self, account: LocationId, slot: U256) -> Result<U256, Interrupted> {
         let (read, value) =
             self.view.read(EvmKey::Slot(account, slot), Some(account)).map_err(Interrupted)?;
@@ -137,7 +150,7 @@ impl<W: View<EvmStream>> Database for EvmDb<W> {
         if let Some(code) = self.codes.get(&code_hash) {
             return Ok(code);
         }
-        let code = self.stream().code(code_hash, &|| self.view.is_cancelled())?;
+        let code = self.wait_for(|stream| stream.code(code_hash))?;
         Ok(self.codes.add(code_hash, &code))
     }
 
@@ -157,6 +170,7 @@ impl<W: View<EvmStream>> Database for EvmDb<W> {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Interrupted> {
-        Ok(self.stream().block_hash(self.segment, number, &|| self.view.is_cancelled())?)
+        let segment = self.segment;
+        self.wait_for(|stream| stream.block_hash(segment, number))
     }
 }

@@ -21,7 +21,7 @@ use alloy_primitives::{
     Address, Bloom, U256,
     map::{AddressSet, HashSet, IndexMap},
 };
-use citius_state::ReadError;
+use citius_state::{ReadError, StateKey};
 use revm::{
     context::{
         Context, Evm, FrameStack, TxEnv,
@@ -32,7 +32,7 @@ use revm::{
     primitives::hardfork::SpecId,
 };
 use smallvec::{SmallVec, smallvec};
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, ops::Range, sync::Arc, time::Duration};
 
 /// One worker's EVM.
 pub(crate) struct EvmLocal<W: View<EvmStream>> {
@@ -98,22 +98,35 @@ impl Vm for EvmStream {
     type Plan = Payment;
     type Local<W: View<Self>> = EvmLocal<W>;
 
-    fn base_value(
-        &self,
-        key: &EvmKey,
-        parent: Option<&EvmKey>,
-        should_stop: &dyn Fn() -> bool,
-    ) -> Result<EvmValue, Interrupt<Self>> {
+    fn base_value(&self, key: &EvmKey, parent: Option<&EvmKey>) -> Result<EvmValue, Interrupt<Self>> {
         match (key, parent) {
             (EvmKey::Account(address), _) => {
-                let account = self.ask(should_stop, |reader| reader.account(*address))?;
+                if let Some(ahead) = self.ahead() {
+                    ahead.note_read(StateKey::Account(*address));
+                }
+                let account = self.ask(|reader| reader.account(*address))?;
                 Ok(EvmValue::Account(account.map(|account| AccountValue { account, code: None })))
             }
             (EvmKey::Slot(_, slot), Some(EvmKey::Account(address))) => {
-                Ok(EvmValue::Slot(self.ask(should_stop, |reader| reader.storage(*address, *slot))?))
+                if let Some(ahead) = self.ahead() {
+                    ahead.note_read(StateKey::Storage(*address, *slot));
+                }
+                Ok(EvmValue::Slot(self.ask(|reader| reader.storage(*address, *slot))?))
             }
             (EvmKey::Slot(..), _) => panic!("the parent of a slot is an account"),
         }
+    }
+
+    fn may_wait(&self) -> bool {
+        self.reader_may_wait()
+    }
+
+    fn progress(&self, wait: Option<Duration>) -> bool {
+        self.let_reads_go_on(wait)
+    }
+
+    fn prefetch(&self, entries: Range<u32>) {
+        self.ask_ahead(entries);
     }
 
     fn heap_bytes_of_write(write: &EvmWrite) -> usize {
@@ -423,6 +436,9 @@ impl Vm for EvmStream {
                 }
             }
         });
+        if let Some(ahead) = self.ahead() {
+            ahead.end(segment);
+        }
         self.publish(outcome);
     }
 }
@@ -475,6 +491,13 @@ impl EvmStream {
             Step::Refuse(_) => Ok(EvmOutput::Refused),
         };
         local.evm.ctx.journaled_state.database.report_observations();
+        if let Step::Transaction(index) = &prepared.steps[step]
+            && self.ahead().is_some()
+        {
+            let tx = &prepared.block.transactions[*index];
+            let loaded = local.evm.ctx.journaled_state.inner.state.iter();
+            self.remember(tx.outline(), tx.env().caller, loaded);
+        }
         local.evm.ctx.journaled_state.reset();
         local.shrink_memory();
         result

@@ -1,7 +1,9 @@
 use super::{
+    ahead::{Ahead, AheadCounts},
     asked::Asked,
     batches::{Batching, Division},
     hints::Hints,
+    recall::Recall,
     steps::{PreparedBlock, Step},
 };
 use crate::{
@@ -17,19 +19,20 @@ use revm::bytecode::Bytecode;
 use revm::primitives::constants::BLOCK_HASH_HISTORY;
 use std::{ops::Range, sync::Arc, time::Duration};
 
-/// How long a wait for the reader goes on before it looks whether to stop.
-const STOP_INTERVAL: Duration = Duration::from_millis(1);
-
 /// One stream of blocks as a machine for the scheduler: the rules, the state before it, its entries so far.
 pub(crate) struct EvmStream {
     chain: Arc<ChainSpec>,
     reader: Arc<dyn StateReader>,
+    /// What the reader said of itself.
+    may_wait: bool,
     blocks: AppendVec<Box<Segment>>,
     entries: AppendVec<EntrySteps>,
     /// Sealed blocks that nobody has taken yet.
     outcomes: SegQueue<BlockOutcome>,
     /// Ancestors' hashes that the reader gave.
     block_hashes: Asked<u64, B256>,
+    /// What is asked for ahead, if anything is.
+    ahead: Option<Ahead>,
     /// Code that the reader gave.
     codes: Asked<B256, Bytecode>,
     /// What the blocks so far tell, if anything is to be learnt.
@@ -70,10 +73,12 @@ impl EvmStream {
     pub(crate) fn new(chain: Arc<ChainSpec>, reader: Arc<dyn StateReader>, learns: bool) -> Self {
         Self {
             chain,
+            may_wait: reader.may_wait(),
             reader,
             blocks: AppendVec::new(),
             entries: AppendVec::new(),
             outcomes: SegQueue::new(),
+            ahead: None,
             block_hashes: Asked::default(),
             codes: Asked::default(),
             hints: learns.then(Mutex::default),
@@ -84,6 +89,25 @@ impl EvmStream {
     /// Tells somebody of commits.
     pub(crate) fn with_sink(self, sink: Option<Arc<dyn CommitSink>>) -> Self {
         Self { sink, ..self }
+    }
+
+    /// Asks for likely reads ahead, if that can be of use.
+    pub(crate) fn with_recall(self, recall: Option<&Arc<Recall>>) -> Self {
+        let ahead = recall.filter(|_| self.may_wait).map(|recall| Ahead::new(Arc::clone(recall)));
+        Self { ahead, ..self }
+    }
+
+    pub(super) fn ahead(&self) -> Option<&Ahead> {
+        self.ahead.as_ref()
+    }
+
+    /// What was asked for ahead for a segment.
+    pub(crate) fn ahead_counts(&self, segment: u32) -> AheadCounts {
+        self.ahead().map(|ahead| ahead.counts(segment)).unwrap_or_default()
+    }
+
+    pub(super) fn reader(&self) -> &dyn StateReader {
+        &*self.reader
     }
 
     pub(crate) fn sink(&self) -> Option<&Arc<dyn CommitSink>> {
@@ -173,43 +197,34 @@ impl EvmStream {
         (transactions, transactions_through)
     }
 
-    /// Asks the reader, and waits where it says that the answer is on its way, unless the run should stop.
-    ///
-    /// This is the place where a cold read will park its execution instead of its worker.
+    /// Asks the reader. The answer may be on its way: it is for the views to wait for it, parked if they can be.
     pub(crate) fn ask<T>(
         &self,
-        should_stop: &dyn Fn() -> bool,
-        question: impl Fn(&dyn StateReader) -> Result<T, ReadError>,
+        question: impl FnOnce(&dyn StateReader) -> Result<T, ReadError>,
     ) -> Result<T, Interrupt<Self>> {
-        loop {
-            let ticket = match question(&*self.reader) {
-                Ok(answer) => return Ok(answer),
-                Err(ReadError::Pending { ticket, .. }) => ticket,
-                Err(error) => return Err(Interrupt::Read(error)),
-            };
-            while !ticket.wait_for(STOP_INTERVAL) && !should_stop() {}
-            if should_stop() {
-                return Err(Interrupt::Cancelled);
-            }
-        }
+        question(&*self.reader).map_err(|error| match error {
+            ReadError::Pending { ticket, .. } => Interrupt::Pending(ticket),
+            error => Interrupt::Read(error),
+        })
+    }
+
+    /// Whether an answer of the reader may be on its way.
+    pub(crate) fn reader_may_wait(&self) -> bool {
+        self.may_wait
+    }
+
+    /// Lets reads of the calling thread go on; whether any are in flight.
+    pub(crate) fn let_reads_go_on(&self, wait: Option<Duration>) -> bool {
+        self.reader.progress(wait)
     }
 
     /// Code by its hash, asked for once a stream.
-    pub(crate) fn code(
-        &self,
-        code_hash: B256,
-        should_stop: &dyn Fn() -> bool,
-    ) -> Result<Bytecode, Interrupt<Self>> {
-        self.codes.get_or_ask(code_hash, || self.ask(should_stop, |reader| reader.code(code_hash)))
+    pub(crate) fn code(&self, code_hash: B256) -> Result<Bytecode, Interrupt<Self>> {
+        self.codes.get_or_ask(code_hash, || self.ask(|reader| reader.code(code_hash)))
     }
 
     /// The hash of an ancestor of a segment's block: from the headers of this stream, else from the reader.
-    pub(crate) fn block_hash(
-        &self,
-        segment: u32,
-        number: u64,
-        should_stop: &dyn Fn() -> bool,
-    ) -> Result<B256, Interrupt<Self>> {
+    pub(crate) fn block_hash(&self, segment: u32, number: u64) -> Result<B256, Interrupt<Self>> {
         // A block's header names its parent's hash. `BLOCKHASH` reaches no farther.
         for child in (segment.saturating_sub(BLOCK_HASH_HISTORY as u32)..=segment).rev() {
             let header = &self.block(child).block.header;
@@ -217,7 +232,7 @@ impl EvmStream {
                 return Ok(header.parent_hash);
             }
         }
-        self.block_hashes.get_or_ask(number, || self.ask(should_stop, |reader| reader.block_hash(number)))
+        self.block_hashes.get_or_ask(number, || self.ask(|reader| reader.block_hash(number)))
     }
 
     pub(crate) fn publish(&self, outcome: BlockOutcome) {

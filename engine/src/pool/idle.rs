@@ -1,8 +1,11 @@
 use crossbeam::sync::{Parker, Unparker};
 use parking_lot::Mutex;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 /// Threads that have nothing to do, asleep until somebody has work for them.
@@ -37,9 +40,12 @@ impl Seat {
         Self { worker, parker, unparker }
     }
 
-    /// Sleeps until woken.
-    pub(crate) fn park(&self) {
-        self.parker.park();
+    /// Sleeps until woken, but no longer than `most` if that is given.
+    pub(crate) fn park(&self, most: Option<Duration>) {
+        match most {
+            Some(most) => self.parker.park_timeout(most),
+            None => self.parker.park(),
+        }
     }
 
     /// Wakes this seat's sleeper.
@@ -59,13 +65,14 @@ impl Waker {
 }
 
 impl Idle {
-    /// Sleeps until woken, unless `has_work` says otherwise after the sleep was announced. May wake for nothing.
-    pub(crate) fn sleep_unless(&self, seat: &Seat, has_work: impl FnOnce() -> bool) {
+    /// Sleeps until woken, or for as long as is given, unless `has_work` says otherwise after the sleep was announced. May
+    /// wake for nothing.
+    pub(crate) fn sleep_unless(&self, seat: &Seat, most: Option<Duration>, has_work: impl FnOnce() -> bool) {
         let sleeper = Sleeper { worker: seat.worker, unparker: Arc::clone(&seat.unparker) };
         self.sleepers.lock().push(sleeper);
         self.count.fetch_add(1, Ordering::SeqCst);
         if !has_work() {
-            seat.park();
+            seat.park(most);
         }
         let mut sleepers = self.sleepers.lock();
         if let Some(place) =
@@ -82,13 +89,13 @@ impl Idle {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Wakes one sleeper, if there is one.
-    pub(crate) fn wake_one(&self) {
-        if self.count.load(Ordering::SeqCst) > 0
-            && let Some(sleeper) = self.take_one()
-        {
+    /// Wakes one sleeper, if there is one; whether there was.
+    pub(crate) fn wake_one(&self) -> bool {
+        let sleeper = if self.count.load(Ordering::SeqCst) > 0 { self.take_one() } else { None };
+        if let Some(sleeper) = &sleeper {
             sleeper.unpark();
         }
+        sleeper.is_some()
     }
 
     /// Wakes all sleepers.
@@ -124,7 +131,7 @@ mod tests {
             scope.spawn(|| {
                 let seat = Seat::new(1);
                 while !work.load(Ordering::SeqCst) {
-                    idle.sleep_unless(&seat, || work.load(Ordering::SeqCst));
+                    idle.sleep_unless(&seat, None, || work.load(Ordering::SeqCst));
                 }
             });
             while idle.count.load(Ordering::SeqCst) == 0 && !work.load(Ordering::SeqCst) {
@@ -145,7 +152,7 @@ mod tests {
             for (asleep, worker) in [2, 1, 3].into_iter().enumerate() {
                 let (idle, sender) = (&idle, sender.clone());
                 scope.spawn(move || {
-                    idle.sleep_unless(&Seat::new(worker), || false);
+                    idle.sleep_unless(&Seat::new(worker), None, || false);
                     sender.send(worker).unwrap();
                 });
                 while idle.count.load(Ordering::SeqCst) <= asleep {

@@ -280,7 +280,7 @@ impl Shared {
                 continue;
             }
             worked_at = None;
-            self.idle.sleep_unless(&seat, || {
+            self.idle.sleep_unless(&seat, None, || {
                 self.closing.load(Ordering::SeqCst)
                     || self.announced.load(Ordering::SeqCst) > 0
                     || self.lent.wakes() != wakes

@@ -63,7 +63,7 @@ impl Workers for WorkerPool {
 
 impl SharedRun {
     fn wake_some(&self) {
-        (0..WOKEN_BY_EACH).for_each(|_| self.shared.idle.wake_one());
+        (0..WOKEN_BY_EACH).all(|_| self.shared.idle.wake_one());
     }
 }
 

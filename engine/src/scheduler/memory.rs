@@ -7,14 +7,15 @@ use super::{
     serial,
     vm::{Change, Interrupt, Scanned, Vm},
 };
-use crate::{cancel::StopSign, sync::Mutex};
+use crate::{cancel::StopSign, parking::settled, sync::Mutex};
+use citius_state::Ticket;
 use crossbeam::utils::CachePadded;
 use smallvec::SmallVec;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -33,6 +34,8 @@ pub(crate) struct Memory<V: Vm> {
     /// Locations that were accounted for.
     location_count: AtomicUsize,
     limit_bytes: AtomicUsize,
+    /// Reads that a thread waited for in its place, and that were not counted yet.
+    pub(crate) waited: AtomicU64,
 }
 
 /// What the writes of an execution that land change for others.
@@ -42,6 +45,8 @@ pub(crate) struct Landed {
     pub(crate) touched: Touched,
     /// Later entries that scanned where something is new.
     pub(crate) suspects: SmallVec<[u32; 8]>,
+    /// Reads that were begun, for the commit, and are on their way.
+    pub(crate) begun: SmallVec<[Ticket; 2]>,
 }
 
 /// What one thread has reserved for itself of a memory.
@@ -88,6 +93,7 @@ impl<V: Vm> Memory<V> {
             used_bytes: CachePadded::new(AtomicUsize::new(0)),
             location_count: AtomicUsize::new(0),
             limit_bytes: AtomicUsize::new(0),
+            waited: AtomicU64::new(0),
         }
     }
 
@@ -127,7 +133,7 @@ impl<V: Vm> Memory<V> {
         self.location_count.load(Ordering::Relaxed)
     }
 
-    /// The value that `entry` sees at a location.
+    /// The value that `entry` sees at a location, unless that is on its way.
     pub(crate) fn read(&self, vm: &V, id: LocationId, entry: EntryIndex) -> Result<V::Value, Interrupt<V>> {
         let location = self.table.get(id);
         // First whether it was written, then who reset it: whoever resets says so before it writes.
@@ -215,12 +221,13 @@ impl<V: Vm> Memory<V> {
         self.range_reader_count.store(readers.len(), Ordering::SeqCst);
     }
 
-    /// Puts an execution's writes in place.
+    /// Puts an execution's writes in place. `reads_max` is how many reads may be begun for them.
     pub(crate) fn land(
         &self,
         vm: &V,
         (entry, incarnation): (EntryIndex, Incarnation),
         writes: impl Iterator<Item = (LocationId, V::Write)>,
+        reads_max: usize,
         shares: &mut Shares,
         landed: &mut Landed,
     ) {
@@ -232,9 +239,14 @@ impl<V: Vm> Memory<V> {
                 location.resets_pending.fetch_add(1, Ordering::SeqCst);
                 self.has_resets.store(true, Ordering::SeqCst);
             }
-            // The base is needed at commit at the latest; here it is read in parallel. An error, or a panic, shows
-            // there. The entry's own reset counts too.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.ensure_start(vm, id, entry)));
+            // The base is needed at commit at the latest; here it is read in parallel, but not waited for. An error, or a
+            // panic, shows there. The entry's own reset counts too.
+            if landed.begun.len() < reads_max {
+                let start = catch_unwind(AssertUnwindSafe(|| self.ensure_start(vm, id, entry)));
+                if let Ok(Err(Interrupt::Pending(ticket))) = start {
+                    landed.begun.push(ticket);
+                }
+            }
             let mut cell = self.table.cell_for_write(location, &mut shares.cells).lock();
             let old = cell.land(entry.0, incarnation, write);
             drop(cell);
@@ -305,9 +317,11 @@ impl<V: Vm> Memory<V> {
     ) -> Result<(), Interrupt<V>> {
         let location = self.table.get(id);
         let floor = self.committed_floor(location);
-        // Only this thread commits, so nobody else gives the cell its first committed value.
+        // Only this thread commits, so nobody else gives the cell its first committed value. It has nothing else to do
+        // meanwhile that may be done before.
         if floor == 0 {
-            self.base(vm, location)?;
+            let should_stop = || self.stop_sign.should_stop();
+            settled(vm, &self.waited, should_stop, || self.base(vm, location).map(|_| ()))?;
         }
         let mut cell = self.table.cell_for_write(location, &mut Share::default()).lock();
         let write = match late {
@@ -457,8 +471,7 @@ impl<V: Vm> Memory<V> {
             return Ok(value);
         }
         let parent = location.parent.map(|parent| &self.table.get(parent).key);
-        let should_stop = || self.stop_sign.should_stop();
-        let value = vm.base_value(&location.key, parent, &should_stop)?;
+        let value = vm.base_value(&location.key, parent)?;
         Ok(location.base.set(value).unwrap_or_else(|_| unreachable!("one at a time asks")))
     }
 

@@ -3,7 +3,11 @@ use super::{
     strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy, is_time_to_tell, panic_message},
     vm::{Change, Interrupt, Scanned, View, Vm, Writes},
 };
-use crate::cancel::DEADLINE_INTERVAL;
+use crate::{
+    cancel::DEADLINE_INTERVAL,
+    parking::{drain, in_place, settled},
+};
+use citius_state::Ticket;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use std::{
@@ -11,7 +15,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -51,6 +55,8 @@ pub(super) struct SerialStream<V: Vm> {
     pub(super) limit_bytes: usize,
     /// Counts steps: what was written or reset in which.
     stamp: u32,
+    /// Reads that were waited for, and not counted yet.
+    waited: AtomicU64,
 }
 
 type Locals<V> = Mutex<Vec<<V as Vm>::Local<SerialView<V>>>>;
@@ -182,6 +188,7 @@ impl<V: Vm> Run<V> for SerialRun<V> {
                 }
             }
         }
+        drain(&*self.vm);
     }
 
     fn stopped(&self) -> Option<Stop<V>> {
@@ -221,7 +228,15 @@ impl<V: Vm> SerialRun<V> {
         let locations_before = V::view(local).stream().locations.len();
         (*executions, *transactions) = (0, 0);
         let mut previous = began;
+        let ahead =
+            if self.vm.may_wait() { V::view(local).stream().settings.prefetch_entries_max } else { 0 };
+        let mut prefetched = first.0;
         for index in (first.0..end.0).map(EntryIndex) {
+            let until = index.0.saturating_add(ahead).min(end.0);
+            if prefetched < until {
+                self.vm.prefetch(prefetched..until);
+                prefetched = until;
+            }
             *executions += 1;
             *transactions += u64::from(self.vm.transaction_count(index));
             run_entry(&*self.vm, local, ledger, segment, index)?;
@@ -235,6 +250,7 @@ impl<V: Vm> SerialRun<V> {
         let execute = began.elapsed();
         let stream = V::view(local).stream();
         let locations = (stream.locations.len() - locations_before) as u64;
+        let reads_waited_for = stream.take_waited();
         let stream = &*stream;
         self.vm.seal(ledger, segment, &|id| stream.settled(id));
         let sealed_at = Instant::now();
@@ -242,6 +258,7 @@ impl<V: Vm> SerialRun<V> {
             executions: *executions,
             max_in_flight: (*transactions).min(1),
             locations,
+            reads_waited_for,
             wall: sealed_at
                 - submitted_at.get(segment as usize).map_or(began, |submitted| began.max(*submitted)),
             execute,
@@ -313,6 +330,7 @@ impl<V: Vm> SerialStream<V> {
             used_bytes: 0,
             limit_bytes: 0,
             stamp: 0,
+            waited: AtomicU64::new(0),
             settings,
         }
     }
@@ -335,7 +353,13 @@ impl<V: Vm> SerialStream<V> {
         let stamps = locations.iter().map(|location| location.written_by.max(location.reset_by));
         let stamp = stamps.max().unwrap_or_default();
         let used_bytes = locations.len() * Self::BYTES_PER_LOCATION;
-        Self { vm, settings, index, hasher, locations, used_bytes, limit_bytes, stamp }
+        let waited = AtomicU64::new(0);
+        Self { vm, settings, index, hasher, locations, used_bytes, limit_bytes, stamp, waited }
+    }
+
+    /// Reads that were waited for since this was asked last.
+    pub(super) fn take_waited(&mut self) -> u64 {
+        std::mem::take(self.waited.get_mut())
     }
 
     /// How many locations there are.
@@ -385,7 +409,8 @@ impl<V: Vm> SerialStream<V> {
             let location = &self.locations[id.0 as usize];
             let parent = location.parent.map(|parent| &self.locations[parent.0 as usize].key);
             let limits = &self.settings.limits;
-            let value = self.vm.base_value(&location.key, parent, &|| limits.exceeded().is_some())?;
+            let ask = || self.vm.base_value(&location.key, parent);
+            let value = settled(&*self.vm, &self.waited, || limits.exceeded().is_some(), ask)?;
             self.locations[id.0 as usize].value = Some(value);
         }
         let Some(value) = &mut self.locations[id.0 as usize].value else { unreachable!("set right above") };
@@ -409,7 +434,11 @@ impl<V: Vm> SerialStream<V> {
             Interrupt::Cancelled => {
                 Stop::Cancelled(self.settings.limits.exceeded().unwrap_or(crate::CancelReason::Token))
             }
-            Interrupt::Blocked(_) | Interrupt::Stale | Interrupt::Read(_) | Interrupt::Panicked { .. } => {
+            Interrupt::Blocked(_)
+            | Interrupt::Stale
+            | Interrupt::Read(_)
+            | Interrupt::Pending(_)
+            | Interrupt::Panicked { .. } => {
                 panic!("a serial execution is never interrupted by {interrupt:?}")
             }
         }
@@ -581,6 +610,12 @@ impl<V: Vm> View<V> for SerialView<V> {
         }
         stream.stamp += 1;
         Ok(())
+    }
+
+    fn wait(&mut self, ticket: &Ticket) -> Result<(), Interrupt<V>> {
+        let SerialStream { vm, settings, waited, .. } = &*self.stream();
+        let is_over = || settings.limits.exceeded().is_some();
+        in_place(&**vm, ticket, waited, || if is_over() { Err(Interrupt::Cancelled) } else { Ok(()) })
     }
 
     fn is_final(&self) -> bool {

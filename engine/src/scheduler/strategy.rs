@@ -2,6 +2,7 @@ use super::{fuzz::ScheduleFuzz, ids::EntryIndex, vm::Vm};
 use crate::{
     CancelReason,
     cancel::Limits,
+    parking::Bounds,
     pool::{WorkerPool, cores},
 };
 use std::{
@@ -52,6 +53,10 @@ pub struct RunSettings {
     pub(crate) fuzz: Option<Arc<dyn ScheduleFuzz>>,
     /// Entries that may be executed ahead of the frontier.
     pub(crate) look_ahead_entries_max: u32,
+    /// How much each thread may have waiting for reads.
+    pub(crate) parking: Bounds,
+    /// Entries, from one that begins on, whose reads are asked for ahead.
+    pub(crate) prefetch_entries_max: u32,
     /// Locations to expect, for the size of tables.
     pub(crate) expected_locations: usize,
 }
@@ -76,6 +81,8 @@ impl RunSettings {
             limits: Limits::default(),
             fuzz: None,
             look_ahead_entries_max: 512,
+            parking: Bounds::default(),
+            prefetch_entries_max: 0,
             expected_locations: 1 << 10,
         }
     }
@@ -85,6 +92,13 @@ impl RunSettings {
     pub fn without_pauses(mut self) -> Self {
         self.may_pause = false;
         self.may_give_up = false;
+        self
+    }
+
+    /// Parks at most so many executions while a thread runs another one; 0 for none.
+    #[must_use]
+    pub fn with_parked_max(mut self, parked_max: u32) -> Self {
+        self.parking.parked_max = parked_max;
         self
     }
 
@@ -150,6 +164,12 @@ pub struct SegmentMetrics {
     pub max_in_flight: u64,
     /// Locations known when the segment was sealed, less those known when the one before was.
     pub locations: u64,
+    /// Executions that were parked, each counted once.
+    pub parked: u64,
+    /// Times that executions were parked.
+    pub parks: u64,
+    /// Reads that a thread waited for without parking what asked.
+    pub reads_waited_for: u64,
     /// From the commit of the segment before (or the segment's submission, if later) to its own.
     pub wall: Duration,
     /// Thread time spent executing.

@@ -3,9 +3,11 @@ use super::{
     strategy::Stop,
     vm::{Change, Interrupt, Scanned, View, Vm, Writes},
 };
+use crate::parking::{in_place, settled};
+use citius_state::Ticket;
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 /// Runs the segments of a stream in order, and tells which earlier entries of its segment each entry needs.
@@ -48,6 +50,8 @@ struct TracingView<V: Vm> {
     late_writes: Writes<V>,
     /// The locations that the segment wrote, each with the value before its first write.
     log: Vec<(LocationId, V::Value)>,
+    /// Reads that were waited for.
+    waited: AtomicU64,
 }
 
 struct Location<V: Vm> {
@@ -143,6 +147,7 @@ impl<V: Vm> TracingView<V> {
             writes: Vec::new(),
             late_writes: Vec::new(),
             log: Vec::new(),
+            waited: AtomicU64::new(0),
         }
     }
 
@@ -182,7 +187,8 @@ impl<V: Vm> TracingView<V> {
         if self.at(id).value().is_none() {
             let Location { key, parent, .. } = self.at(id);
             let parent = parent.map(|parent| &self.at(parent).key);
-            let value = self.vm.base_value(key, parent, &|| false)?;
+            let ask = || self.vm.base_value(key, parent);
+            let value = settled(&*self.vm, &self.waited, || false, ask)?;
             self.at_mut(id).before = Some(value);
         }
         let Some(value) = self.at(id).value() else { unreachable!("set right above") };
@@ -409,6 +415,10 @@ impl<V: Vm> View<V> for TracingView<V> {
 
     fn end_step(&mut self) -> Result<(), Interrupt<V>> {
         panic!("a traced entry has one step")
+    }
+
+    fn wait(&mut self, ticket: &Ticket) -> Result<(), Interrupt<V>> {
+        in_place(&*self.vm, ticket, &self.waited, || Ok(()))
     }
 
     fn is_final(&self) -> bool {

@@ -5,7 +5,11 @@ use super::{
     own::{Own, OwnWrites},
     vm::{Interrupt, Scanned, View, Vm, Writes},
 };
-use crate::cancel::DEADLINE_INTERVAL;
+use crate::{
+    cancel::DEADLINE_INTERVAL,
+    parking::{Wake, in_place, park},
+};
+use citius_state::Ticket;
 use std::sync::Arc;
 
 /// What a speculative execution sees: the multi-version memory at one entry's place.
@@ -59,12 +63,6 @@ impl<V: Vm> SpeculativeView<V> {
     pub(crate) fn attach(&mut self, core: Option<Arc<Core<V>>>) {
         self.core = core;
         self.shares = Shares::default();
-    }
-
-    /// Turns the view away from its run, and returns that.
-    pub(crate) fn detach(&mut self) -> Option<Arc<Core<V>>> {
-        self.shares = Shares::default();
-        self.core.take()
     }
 
     /// Clears the view for one execution.
@@ -141,13 +139,33 @@ impl<V: Vm> SpeculativeView<V> {
     }
 
     /// The value before the execution.
-    fn value(&self, location: LocationId) -> Result<V::Value, Interrupt<V>> {
-        let core = self.core();
+    fn value(&mut self, location: LocationId) -> Result<V::Value, Interrupt<V>> {
         // A final execution cannot be invalidated: it needs no marks.
         if !self.is_final() {
-            core.entry(self.entry).marks.add(location);
+            self.core().entry(self.entry).marks.add(location);
         }
-        core.memory.read(&core.vm, location, self.entry)
+        self.wait_for(|core, entry| core.memory.read(&core.vm, location, entry))
+    }
+
+    /// What a question gives in the end: waits where the answer is on its way.
+    fn wait_for<T>(
+        &mut self,
+        question: impl Fn(&Core<V>, EntryIndex) -> Result<T, Interrupt<V>>,
+    ) -> Result<T, Interrupt<V>> {
+        loop {
+            match question(self.core(), self.entry) {
+                Err(Interrupt::Pending(ticket)) => self.wait(&ticket)?,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Whether a wait should go on.
+    fn look_up(&mut self) -> Result<(), Interrupt<V>> {
+        if self.core().stop_sign.should_stop() {
+            return Err(Interrupt::Cancelled);
+        }
+        self.stop_if_stale()
     }
 
     fn intern(&mut self, key: &V::Key, parent: Option<LocationId>) -> (LocationId, bool) {
@@ -172,15 +190,22 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
         let value = if self.own.is_empty() {
             self.value(location)?
         } else {
-            match self.own.of(&key, location, parent) {
-                Own::Untouched => self.value(location)?,
-                Own::Decided(value) => value,
-                Own::Changed(changes) => {
+            let decided = match self.own.of(&key, location, parent) {
+                Own::Untouched | Own::Changed(_) => None,
+                Own::Decided(value) => Some(value),
+            };
+            match decided {
+                Some(value) => value,
+                None => {
                     let start = self.value(location)?;
-                    let mut value = start.clone();
-                    changes.iter().for_each(|write| V::apply(&mut value, write));
-                    self.own.shadow(id, start);
-                    value
+                    if let Own::Changed(changes) = self.own.of(&key, location, parent) {
+                        let mut value = start.clone();
+                        changes.iter().for_each(|write| V::apply(&mut value, write));
+                        self.own.shadow(id, start);
+                        value
+                    } else {
+                        start
+                    }
                 }
             }
         };
@@ -225,7 +250,7 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
         let core = self.core();
         // First the mark, then the look: a write that the look misses finds the mark.
         core.memory.add_range_reader(range.clone(), self.entry, core.frontier());
-        let seen = core.memory.scan(&core.vm, &range, self.entry)?;
+        let seen = self.wait_for(|core, entry| core.memory.scan(&core.vm, &range, entry))?;
         self.scans.push(Scan { range, seen: seen.clone() });
         Ok(seen)
     }
@@ -245,17 +270,32 @@ impl<V: Vm> View<V> for SpeculativeView<V> {
     }
 
     fn end_step(&mut self) -> Result<(), Interrupt<V>> {
-        let Self { core: Some(core), writes, late_writes, own, .. } = self else { panic!("{DETACHED}") };
-        let parent_of = |location| core.memory.table.get(location).parent;
-        own.note_resets(writes);
-        for (location, _) in writes.iter().chain(&*late_writes) {
+        self.own.note_resets(&self.writes);
+        for place in 0..self.writes.len() + self.late_writes.len() {
+            let late = place.checked_sub(self.writes.len());
+            let location = late.map_or_else(|| self.writes[place].0, |late| self.late_writes[late].0);
             // What the execution itself has reset it does not go on from.
-            if !own.has_reset(parent_of(*location)) {
-                core.memory.ensure_start(&core.vm, *location, self.entry)?;
+            if !self.own.has_reset(self.core().memory.table.get(location).parent) {
+                self.wait_for(|core, entry| core.memory.ensure_start(&core.vm, location, entry))?;
             }
         }
-        own.add(writes, late_writes, parent_of);
+        let Self { core: Some(core), writes, late_writes, own, .. } = self else { panic!("{DETACHED}") };
+        own.add(writes, late_writes, |location| core.memory.table.get(location).parent);
         Ok(())
+    }
+
+    fn wait(&mut self, ticket: &Ticket) -> Result<(), Interrupt<V>> {
+        while !ticket.is_complete() {
+            match park(ticket) {
+                Some(Wake::GoOn) => self.look_up()?,
+                Some(Wake::End) => return Err(Interrupt::Cancelled),
+                None => {
+                    let core = Arc::clone(self.core.as_ref().unwrap_or_else(|| panic!("{DETACHED}")));
+                    return in_place(&*core.vm, ticket, &core.memory.waited, || self.look_up());
+                }
+            }
+        }
+        self.look_up()
     }
 
     fn is_final(&self) -> bool {

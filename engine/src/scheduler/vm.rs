@@ -2,7 +2,8 @@ use super::{
     ids::{EntryIndex, LocationId, ReadId},
     plan::Plan,
 };
-use std::{fmt, hash::Hash, sync::Arc};
+use citius_state::Ticket;
+use std::{fmt, hash::Hash, ops::Range, sync::Arc, time::Duration};
 
 /// A machine whose entries the scheduler runs in parallel as if in order.
 ///
@@ -33,21 +34,32 @@ pub trait Vm: fmt::Debug + Send + Sync + Sized + 'static {
     type Ledger: Send;
     /// What is known beforehand of an entry; `Infallible` for machines of which nothing is.
     type Plan: Plan<Self>;
-    /// What one worker keeps between executions (an EVM and its buffers).
-    type Local<W: View<Self>>: Send;
+    /// What an execution works with, kept from one to the next (an EVM and its buffers).
+    type Local<W: View<Self>>: Send + 'static;
 
-    /// The value before the stream. A child is asked for only by entries that read its parent. May block; then it
-    /// should look at `should_stop` now and then.
+    /// The value before the stream. A child is asked for only by entries that read its parent. Does not wait for a value
+    /// that is on its way: who asks has locks, and stands on a stack that may have to be left.
     ///
     /// # Errors
     ///
-    /// [`Interrupt::Read`], or [`Interrupt::Cancelled`] if it should stop.
-    fn base_value(
-        &self,
-        key: &Self::Key,
-        parent: Option<&Self::Key>,
-        should_stop: &dyn Fn() -> bool,
-    ) -> Result<Self::Value, Interrupt<Self>>;
+    /// [`Interrupt::Read`], or [`Interrupt::Pending`] if it should be asked again when a ticket completes.
+    fn base_value(&self, key: &Self::Key, parent: Option<&Self::Key>)
+    -> Result<Self::Value, Interrupt<Self>>;
+
+    /// Whether reads may be on their way, so that it is worth to be able to park executions.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
+    /// Lets reads go on that the calling thread submitted, as [`StateReader::progress`](citius_state::StateReader::progress)
+    /// says. Whether any are in flight.
+    fn progress(&self, _wait: Option<Duration>) -> bool {
+        false
+    }
+
+    /// These entries are about to be executed: asks ahead for what they will read. Called where reads may be on their way, of
+    /// each entry once or seldom, by any thread; what that begins counts as its own.
+    fn prefetch(&self, _entries: Range<u32>) {}
 
     /// Memory that a write holds besides its own size, in bytes.
     fn heap_bytes_of_write(_write: &Self::Write) -> usize {
@@ -271,11 +283,12 @@ pub(crate) type Writes<V> = Vec<(LocationId, <V as Vm>::Write)>;
 pub type Scanned<V> = Vec<(<V as Vm>::Key, <V as Vm>::Value)>;
 
 /// What one execution sees of the state.
-pub trait View<V: Vm>: Send {
+pub trait View<V: Vm>: Send + 'static {
     /// Whether observations are used at all; where not, their computation can be left out.
     const OBSERVES: bool;
 
-    /// Reads a location. What the entry learnt of the value must be said with [`View::observe`].
+    /// Reads a location, parked while the value is on its way. What the entry learnt of it must be said with
+    /// [`View::observe`].
     fn read(&mut self, key: V::Key, parent: Option<LocationId>) -> Result<(ReadId, V::Value), Interrupt<V>>;
 
     /// Says what was learnt of a value that was read. A read without observation is never invalidated.
@@ -305,6 +318,13 @@ pub trait View<V: Vm>: Send {
     /// If what stands where the step wrote can not be read: a step of its own would fail at its commit.
     fn end_step(&mut self) -> Result<(), Interrupt<V>>;
 
+    /// Waits, parked or not, until a ticket completes that whatever else was asked answered with.
+    ///
+    /// # Errors
+    ///
+    /// If the execution should end before.
+    fn wait(&mut self, ticket: &Ticket) -> Result<(), Interrupt<V>>;
+
     /// Whether all earlier entries are committed: nothing that is read can change any more.
     fn is_final(&self) -> bool;
 
@@ -321,6 +341,9 @@ pub enum Interrupt<V: Vm> {
     Stale,
     /// The state before the stream could not be read.
     Read(V::ReadError),
+    /// The state before the stream is on its way: it is to be asked again when the ticket completes. No execution ends so:
+    /// views wait.
+    Pending(Ticket),
     /// The stream was cancelled or failed elsewhere.
     Cancelled,
     /// The stream's memory budget is used up.
@@ -338,6 +361,7 @@ impl<V: Vm> Clone for Interrupt<V> {
             Self::Blocked(entry) => Self::Blocked(*entry),
             Self::Stale => Self::Stale,
             Self::Read(error) => Self::Read(error.clone()),
+            Self::Pending(ticket) => Self::Pending(ticket.clone()),
             Self::Cancelled => Self::Cancelled,
             Self::MemoryLimit => Self::MemoryLimit,
             Self::Panicked { message } => Self::Panicked { message: message.clone() },

@@ -1,10 +1,12 @@
 //! A tiny machine of its own: programs over keys with scans, relative writes and resets.
 
+use crate::late::Late;
 use citius_engine::scheduler::{Change, EntryIndex, Interrupt, LocationId, Plan, View, Vm};
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// A location: a plain key, a group, or a child of a group.
@@ -53,6 +55,8 @@ pub(crate) enum Op {
 pub(crate) struct Programs {
     pub(crate) base: BTreeMap<Key, i64>,
     pub(crate) entries: Vec<Vec<Op>>,
+    /// Reads whose answers come later, if any do.
+    pub(crate) late: Option<Arc<Late>>,
     /// First entries of the segments, and the end.
     pub(crate) bounds: Vec<u32>,
     pub(crate) sealed: Mutex<Vec<Sealed>>,
@@ -93,17 +97,23 @@ impl Vm for Programs {
     type Plan = Planned;
     type Local<W: View<Self>> = Local<W>;
 
-    fn base_value(
-        &self,
-        key: &Key,
-        _parent: Option<&Key>,
-        _should_stop: &dyn Fn() -> bool,
-    ) -> Result<Option<i64>, Interrupt<Self>> {
+    fn base_value(&self, key: &Key, _parent: Option<&Key>) -> Result<Option<i64>, Interrupt<Self>> {
+        if let Some(late) = &self.late {
+            late.ask(*key).map_err(Interrupt::Pending)?;
+        }
         // One key that cannot be read, to see that only those fail who need it in order.
         if *key == Key::Plain(u8::MAX) {
             return Err(Interrupt::Read("unreadable".into()));
         }
         Ok(self.base.get(key).copied())
+    }
+
+    fn may_wait(&self) -> bool {
+        self.late.is_some()
+    }
+
+    fn progress(&self, wait: Option<Duration>) -> bool {
+        self.late.as_ref().is_some_and(|late| late.progress(wait))
     }
 
     fn base_range(&self, range: &Range<u8>) -> Result<Vec<Key>, String> {

@@ -2,13 +2,18 @@
 
 #[path = "../common/fuzz.rs"]
 mod fuzz;
+#[path = "../common/late.rs"]
+mod late;
 mod machine;
 
 use citius_engine::{
     WorkerPool,
-    scheduler::{Optimistic, Partitioned, RunSettings, ScheduleFuzz, Serial, Stop, Strategy, Tracer},
+    scheduler::{
+        Optimistic, Partitioned, RunSettings, ScheduleFuzz, SegmentMetrics, Serial, Stop, Strategy, Tracer,
+    },
 };
 use fuzz::{Rates, SeededFuzz, cases, first_seed, hash};
+use late::Late;
 use machine::{Key, Op, Programs, Sealed};
 use rand::{
     Rng, SeedableRng,
@@ -39,13 +44,29 @@ fn run_counted(
     pool: &Arc<WorkerPool>,
     fuzz: Option<Arc<dyn ScheduleFuzz>>,
 ) -> (Result, u64) {
+    let (result, metrics) = run_late(programs, strategy, pool, fuzz, None);
+    (result, metrics.iter().map(|metrics| metrics.aborts).sum())
+}
+
+/// The result where reads come later, if `late` gives a seed and the most that a worker parks, and how each segment went.
+fn run_late(
+    programs: &Programs,
+    strategy: &dyn Strategy<Programs>,
+    pool: &Arc<WorkerPool>,
+    fuzz: Option<Arc<dyn ScheduleFuzz>>,
+    late: Option<(u64, u32)>,
+) -> (Result, Vec<SegmentMetrics>) {
     let vm = Arc::new(Programs {
         base: programs.base.clone(),
         entries: programs.entries.clone(),
         bounds: programs.bounds.clone(),
+        late: late.map(|(seed, _)| Arc::new(Late::new(seed))),
         sealed: Mutex::default(),
     });
     let mut settings = RunSettings::new(Arc::clone(pool));
+    if let Some((_, parked_max)) = late {
+        settings = settings.with_parked_max(parked_max);
+    }
     if let Some(fuzz) = fuzz {
         settings = settings.with_fuzz(fuzz);
     }
@@ -59,10 +80,10 @@ fn run_counted(
         Some(Stop::Refused { segment, refusal }) => Some((segment, refusal)),
         Some(other) => panic!("{other:?}"),
     };
-    let aborts = (0..programs.bounds.len() as u32 - 1).map(|segment| run.metrics(segment).aborts).sum();
+    let metrics = (0..programs.bounds.len() as u32 - 1).map(|segment| run.metrics(segment)).collect();
     run.close();
     let sealed = vm.sealed.lock().unwrap().clone();
-    ((sealed, stop), aborts)
+    ((sealed, stop), metrics)
 }
 
 fn key(rng: &mut ChaCha8Rng) -> Key {
@@ -85,7 +106,7 @@ fn programs(seed: u64) -> Programs {
         }
         bounds.push(entries.len() as u32);
     }
-    Programs { base, entries, bounds, sealed: Mutex::default() }
+    Programs { base, entries, bounds, late: None, sealed: Mutex::default() }
 }
 
 fn program(rng: &mut ChaCha8Rng) -> Vec<Op> {
@@ -141,6 +162,49 @@ fn programs_with_scans_equal_their_serial_run() {
         }
     }
     assert!(refused > 0 && in_order > 0, "the generator makes both: {refused} refused, {in_order} whole");
+}
+
+/// Executions parked at most, besides one that runs.
+const PARKED_MAX: [u32; 4] = [0, 1, 2, 32];
+
+#[test]
+fn programs_whose_reads_come_later_equal_their_serial_run() {
+    let serial = Serial::default();
+    let pools: Vec<_> =
+        [1, 2, 3, 8].map(|size| WorkerPool::unpinned(NonZeroUsize::new(size).unwrap()).unwrap()).into();
+    let (optimistic, partitioned) = (Optimistic::default(), Partitioned::default());
+    let mut total = SegmentMetrics::default();
+    for seed in first_seed()..first_seed() + cases(250, 10_000) {
+        let replay = format!(
+            "replay with CITIUS_SEED={seed} CITIUS_CASES=1 cargo nextest run -p citius-engine --test key_value"
+        );
+        let parked_max = PARKED_MAX[seed as usize % PARKED_MAX.len()];
+        let plain = programs(seed);
+        let expected = run(&plain, &serial, &pools[0], None);
+        let late = run_late(&plain, &serial, &pools[0], None, Some((seed, parked_max))).0;
+        assert_eq!(late, expected, "serial; {replay}\n{plain:#?}");
+        for pool in &pools {
+            let rates = Rates::from_seed(seed);
+            let fuzz = Arc::new(SeededFuzz::new(hash((seed, pool.size())), rates, Vec::new(), false));
+            let late = hash((seed, pool.size(), "late"));
+            let (got, metrics) = run_late(&plain, &optimistic, pool, Some(fuzz), Some((late, parked_max)));
+            assert_eq!(got, expected, "{} threads, {parked_max} parked; {replay}\n{plain:#?}", pool.size());
+            for metrics in metrics {
+                assert!(parked_max > 0 || metrics.parks == 0, "parking is off");
+                assert!(metrics.parked <= metrics.parks);
+                total.parked += metrics.parked;
+                total.parks += metrics.parks;
+                total.reads_waited_for += metrics.reads_waited_for;
+            }
+        }
+        let planned = planned_programs(seed);
+        let expected = run(&planned, &serial, &pools[0], None);
+        let pool = &pools[seed as usize / 4 % pools.len()];
+        let (got, _) = run_late(&planned, &partitioned, pool, None, Some((seed, parked_max)));
+        assert_eq!(got, expected, "partitioned, {} threads; {replay}\n{planned:#?}", pool.size());
+    }
+    eprintln!("{total:?}");
+    assert!(total.parks > total.parked && total.parked > 0 && total.reads_waited_for > 0, "{total:?}");
 }
 
 /// Mostly programs that only add and spend.
@@ -207,6 +271,7 @@ fn a_phantom_in_a_scanned_range_is_caught() {
         base: [(Key::Plain(1), 5)].into(),
         entries: vec![vec![Op::Read(Key::Plain(7)), Op::Write(Key::Plain(3))], vec![Op::Scan(0..6)]],
         bounds: vec![0, 2],
+        late: None,
         sealed: Mutex::default(),
     };
     let pool = WorkerPool::unpinned(NonZeroUsize::new(2).unwrap()).unwrap();
@@ -226,6 +291,7 @@ fn only(programs: &Programs, keeps: impl Fn(u32) -> bool) -> Programs {
         base: programs.base.clone(),
         entries,
         bounds: programs.bounds.clone(),
+        late: None,
         sealed: Mutex::default(),
     }
 }
@@ -299,7 +365,7 @@ fn a_reset_is_needed_of_who_sees_what_it_left() {
     let needs = |base: &[(Key, i64)], entries: Vec<Vec<Op>>| -> Vec<u32> {
         let bounds = vec![0, entries.len() as u32];
         let base = base.iter().copied().collect();
-        let programs = Programs { base, entries, bounds, sealed: Mutex::default() };
+        let programs = Programs { base, entries, bounds, late: None, sealed: Mutex::default() };
         let mut needs = Tracer::new(Arc::new(programs)).run_segment(0).unwrap();
         needs.pop().unwrap().entries.iter().map(|entry| entry.0).collect()
     };
@@ -325,8 +391,13 @@ fn a_scan_needs_who_changed_what_it_shows() {
         vec![Op::Scan(0..6)],
     ];
     let base = [(Key::Plain(5), 1)].into();
-    let programs =
-        Programs { base, bounds: vec![0, entries.len() as u32], entries, sealed: Mutex::default() };
+    let programs = Programs {
+        base,
+        bounds: vec![0, entries.len() as u32],
+        entries,
+        late: None,
+        sealed: Mutex::default(),
+    };
     let needs = Tracer::new(Arc::new(programs)).run_segment(0).unwrap();
     let last: Vec<u32> = needs.last().unwrap().entries.iter().map(|entry| entry.0).collect();
     assert_eq!(last, [0, 3, 4], "a key in the range, one that is gone again, one that is gone");

@@ -177,4 +177,8 @@ impl StateReader for Slow {
     fn block_hash(&self, number: u64) -> Result<B256, ReadError> {
         self.ask(StateKey::BlockHash(number), || self.inner.block_hash(number))
     }
+
+    fn may_wait(&self) -> bool {
+        true
+    }
 }

@@ -68,8 +68,7 @@ fn check(
         commit_sink: Some(Arc::clone(&listener) as Arc<dyn CommitSink>),
         ..ExecuteOptions::default()
     };
-    let mut stream =
-        engine.stream(Arc::new(Witness { state: case.state.clone(), unknown: case.unknown }), &options);
+    let mut stream = engine.stream(Arc::new(Witness::new(case)), &options);
     for block in &case.blocks {
         stream.submit(Arc::new(block.clone()));
     }

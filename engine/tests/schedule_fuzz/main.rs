@@ -5,6 +5,8 @@ mod commits;
 mod contracts;
 #[path = "../common/fuzz.rs"]
 mod fuzz;
+#[path = "../common/late.rs"]
+mod late;
 #[path = "../common/oracle.rs"]
 mod oracle;
 #[path = "../common/told.rs"]
@@ -13,14 +15,15 @@ mod told;
 use alloy_primitives::{Address, B256, U256};
 use blocks::{Case, case};
 use citius_engine::{
-    Block, BlockError, BlockOutcome, Engine, EngineConfig, ExecuteOptions, ExecutionError, StrategyChoice,
-    WorkerPool,
+    Block, BlockError, BlockMetrics, BlockOutcome, Engine, EngineConfig, ExecuteOptions, ExecutionError,
+    StrategyChoice, WorkerPool,
 };
 use citius_state::{Account, ChangeSet, MemoryState, ReadError, StateKey, StateReader};
 use fuzz::{Rates, SeededFuzz, cases, first_seed, hash};
+use late::Late;
 use oracle::oracle_block;
 use revm::{bytecode::Bytecode, primitives::hardfork::SpecId};
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 type Answers = Vec<Result<BlockOutcome, ExecutionError>>;
 
@@ -28,11 +31,28 @@ type Answers = Vec<Result<BlockOutcome, ExecutionError>>;
 struct Witness {
     state: MemoryState,
     unknown: Option<StateKey>,
+    /// Reading it fails, in place of saying that it is unknown.
+    fails: bool,
+    late: Option<Late>,
 }
 
 impl Witness {
+    fn new(case: &Case) -> Self {
+        Self { state: case.state.clone(), unknown: case.unknown, fails: false, late: None }
+    }
+
     fn ask<T>(&self, key: StateKey, answer: Result<T, ReadError>) -> Result<T, ReadError> {
-        if self.unknown == Some(key) { Err(ReadError::NotInWitness { key }) } else { answer }
+        if let Some(late) = &self.late {
+            late.ask(key).map_err(|ticket| ReadError::Pending { key, ticket })?;
+        }
+        if self.unknown != Some(key) {
+            return answer;
+        }
+        if self.fails {
+            let source = Arc::new(std::io::Error::other("the disk is gone"));
+            return Err(ReadError::Store { key, source });
+        }
+        Err(ReadError::NotInWitness { key })
     }
 }
 
@@ -52,6 +72,21 @@ impl StateReader for Witness {
     fn block_hash(&self, number: u64) -> Result<B256, ReadError> {
         self.ask(StateKey::BlockHash(number), self.state.block_hash(number))
     }
+
+    fn may_wait(&self) -> bool {
+        self.late.is_some()
+    }
+
+    fn prefetch(&self, keys: &[StateKey]) {
+        for key in keys {
+            // Begins to read it, as a first question does.
+            let _ = self.late.as_ref().map(|late| late.ask(*key));
+        }
+    }
+
+    fn progress(&self, wait: Option<Duration>) -> bool {
+        self.late.as_ref().is_some_and(|late| late.progress(wait))
+    }
 }
 
 /// Entries of one transaction each, of a few, of as many as there are.
@@ -59,8 +94,17 @@ const BATCHES: [u64; 4] = [0, 60_000, 250_000, u64::MAX];
 
 fn execute(case: &Case, pool: &Arc<WorkerPool>, options: &ExecuteOptions, batch_gas_max: u64) -> Answers {
     let config = EngineConfig { batch_gas_max, batches_per_thread_min: 0, ..EngineConfig::default() };
+    execute_on(case, Witness::new(case), pool, options, config)
+}
+
+fn execute_on(
+    case: &Case,
+    reader: Witness,
+    pool: &Arc<WorkerPool>,
+    options: &ExecuteOptions,
+    config: EngineConfig,
+) -> Answers {
     let engine = Engine::new(case.chain.clone(), Arc::clone(pool), config);
-    let reader = Witness { state: case.state.clone(), unknown: case.unknown };
     let mut stream = engine.stream(Arc::new(reader), options);
     for block in &case.blocks {
         stream.submit(Arc::new(block.clone()));
@@ -205,4 +249,73 @@ fn disturbed_schedules_equal_serial_and_serial_equals_the_oracle() {
         "{blocks} blocks, {refused} refused ({unread} for what the witness lacks), {aborts} executions thrown away"
     );
     assert!(refused > unread && unread > 0 && aborts > 0, "the generator makes all of them");
+}
+
+/// Bounds of what a worker has waiting: executions parked besides the one that runs, and reads in flight.
+const BOUNDS: [(u32, u32); 5] = [(0, 64), (1, 64), (2, 3), (32, 1), (32, 64)];
+
+#[test]
+fn blocks_whose_reads_come_later_equal_serial() {
+    let pools = [1, 2, 8].map(|size| WorkerPool::unpinned(NonZeroUsize::new(size).unwrap()).unwrap());
+    let with = |strategy| ExecuteOptions { strategy, ..ExecuteOptions::default() };
+    let (mut parked, mut waited, mut failed, mut ahead) = (0, 0, 0, [0, 0]);
+    for seed in first_seed()..first_seed() + cases(120, 4_000) {
+        let case = case(seed);
+        let fails = seed.is_multiple_of(2);
+        let reader = |late| Witness { fails, late, ..Witness::new(&case) };
+        let config = |batch_gas_max, (parked_per_worker_max, reads_per_worker_max)| EngineConfig {
+            batch_gas_max,
+            batches_per_thread_min: 0,
+            parked_per_worker_max,
+            reads_per_worker_max,
+            prefetch_entries_max: [0, 1, 32][seed as usize % 3],
+            ..EngineConfig::default()
+        };
+        let bounds = BOUNDS[seed as usize % BOUNDS.len()];
+        let pool = &pools[seed as usize / BOUNDS.len() % pools.len()];
+        let serial = with(StrategyChoice::Serial);
+        let expected = execute_on(&case, reader(None), pool, &serial, config(0, bounds));
+        failed += expected.iter().filter(|answer| is_store_error(answer)).count();
+        let batch_gas_max = BATCHES[(hash((seed, "batch")) % 4) as usize];
+        let fuzz = SeededFuzz::new(hash((seed, "late")), Rates::from_seed(seed), Vec::new(), false);
+        let disturbed = ExecuteOptions { fuzz: Some(Arc::new(fuzz)), ..with(StrategyChoice::Optimistic) };
+        let ways = [
+            (&serial, 0),
+            (&disturbed, batch_gas_max),
+            (&with(StrategyChoice::Optimistic), batch_gas_max),
+            (&with(StrategyChoice::Partitioned), 0),
+        ];
+        for (number, (options, batch_gas_max)) in ways.into_iter().enumerate() {
+            let late = Some(Late::new(hash((seed, number))));
+            let got = execute_on(&case, reader(late), pool, options, config(batch_gas_max, bounds));
+            if let Some(difference) = difference(&got, &expected) {
+                panic!(
+                    "{:?}, {} threads, {bounds:?} waiting: {difference}; replay with CITIUS_SEED={seed} \
+                     CITIUS_CASES=1 cargo nextest run -p citius-engine --test schedule_fuzz",
+                    options.strategy,
+                    pool.size()
+                );
+            }
+            for outcome in got.iter().flatten() {
+                assert!(bounds.0 > 0 || outcome.metrics.parks == 0, "parking is off");
+                parked += outcome.metrics.parked;
+                waited += outcome.metrics.reads_waited_for;
+                let BlockMetrics { keys_asked_ahead, keys_ahead_useful, keys_ahead_useless, .. } =
+                    outcome.metrics;
+                assert_eq!(keys_asked_ahead, keys_ahead_useful + keys_ahead_useless);
+                ahead[0] += keys_ahead_useful;
+                ahead[1] += keys_ahead_useless;
+            }
+        }
+    }
+    eprintln!(
+        "{parked} executions parked, {waited} reads waited for, {failed} blocks refused by their store"
+    );
+    eprintln!("{ahead:?} keys asked ahead for use, and for nothing");
+    assert!(parked > 0 && waited > 0 && failed > 0 && ahead.iter().all(|keys| *keys > 0));
+}
+
+fn is_store_error(answer: &Result<BlockOutcome, ExecutionError>) -> bool {
+    let Err(ExecutionError::Refused(BlockError::State { error, .. })) = answer else { return false };
+    matches!(error, ReadError::Store { .. })
 }

@@ -56,7 +56,7 @@ impl Store {
         let mut landed = Landed::default();
         let writes = std::iter::once((location, write));
         let writer = (EntryIndex(entry), Incarnation(incarnation));
-        self.memory.land(&self.vm, writer, writes, &mut Shares::default(), &mut landed);
+        self.memory.land(&self.vm, writer, writes, usize::MAX, &mut Shares::default(), &mut landed);
         self.readers_of(EntryIndex(entry), landed)
     }
 
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// As the scheduler looks for those whom a change concerns.
-    fn readers_of(&self, writer: EntryIndex, Landed { touched, suspects }: Landed) -> Vec<u32> {
+    fn readers_of(&self, writer: EntryIndex, Landed { touched, suspects, .. }: Landed) -> Vec<u32> {
         model_fence();
         let later = writer.0 + 1..self.marks.len() as u32;
         let readers = later.filter(|entry| self.marks[*entry as usize].may_hold(&touched));

@@ -73,12 +73,7 @@ impl Vm for Programs {
     type Plan = Infallible;
     type Local<W: View<Self>> = W;
 
-    fn base_value(
-        &self,
-        _key: &Key,
-        _parent: Option<&Key>,
-        _should_stop: &dyn Fn() -> bool,
-    ) -> Result<u64, Interrupt<Self>> {
+    fn base_value(&self, _key: &Key, _parent: Option<&Key>) -> Result<u64, Interrupt<Self>> {
         Ok(BASE)
     }
 

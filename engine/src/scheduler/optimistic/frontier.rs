@@ -180,12 +180,16 @@ impl<V: Vm> Core<V> {
 
     /// Adds what was counted outside the commits since the last segment was sealed.
     pub(super) fn with_counters(&self, metrics: SegmentMetrics) -> SegmentMetrics {
-        let Counters { validations, max_in_flight, idle_ns, lent_ns } = &self.counters;
+        let Counters { validations, max_in_flight, idle_ns, lent_ns, parked, parks } = &self.counters;
+        let waited = &self.memory.waited;
         SegmentMetrics {
             validations: metrics.validations + validations.swap(0, Ordering::Relaxed),
             idle: Duration::from_nanos(idle_ns.swap(0, Ordering::Relaxed)),
             lent: Duration::from_nanos(lent_ns.swap(0, Ordering::Relaxed)),
             max_in_flight: max_in_flight.swap(0, Ordering::Relaxed).into(),
+            parked: parked.swap(0, Ordering::Relaxed),
+            parks: parks.swap(0, Ordering::Relaxed),
+            reads_waited_for: metrics.reads_waited_for + waited.swap(0, Ordering::Relaxed),
             ..metrics
         }
     }

@@ -4,8 +4,10 @@ mod caution;
 mod driver;
 mod early;
 mod frontier;
+mod parked;
 mod rest;
 mod work;
+mod worker;
 
 use super::{
     append_vec::AppendVec,
@@ -17,12 +19,12 @@ use super::{
     retries::Retries,
     serial::SerialView,
     strategy::{Run, RunSettings, SegmentMetrics, Stop, Strategy},
-    view::SpeculativeView,
     vm::Vm,
 };
 use crate::{
     cancel::StopSign,
-    pool::{Job, Seat},
+    parking::Stacks,
+    pool::{Idle, Job},
 };
 use caution::Caution;
 use crossbeam::utils::CachePadded;
@@ -40,6 +42,7 @@ use std::{
 };
 pub(crate) use work::Core;
 use work::Counters;
+use worker::{Hand, Worker};
 
 /// Runs ahead of the commit frontier on all workers.
 pub struct Optimistic<V: Vm> {
@@ -48,8 +51,10 @@ pub struct Optimistic<V: Vm> {
 
 /// What is kept from one stream to the next: memory, nothing that was learnt.
 struct Kept<V: Vm> {
-    /// Workers' states.
-    locals: Mutex<Vec<V::Local<SpeculativeView<V>>>>,
+    /// What executions worked with: for each worker what it had parked, and one more.
+    hands: Mutex<Vec<Box<Hand<V>>>>,
+    /// The stacks of those that can be parked.
+    stacks: Arc<Stacks>,
     /// Those of drivers that went on alone.
     serial_locals: Mutex<Vec<V::Local<SerialView<V>>>>,
     /// Tables of locations and entries.
@@ -71,9 +76,21 @@ type Task = (EntryIndex, Incarnation);
 
 impl<V: Vm> Default for Optimistic<V> {
     fn default() -> Self {
-        let kept =
-            Kept { locals: Mutex::default(), serial_locals: Mutex::default(), tables: Mutex::default() };
+        let kept = Kept {
+            hands: Mutex::default(),
+            stacks: Arc::default(),
+            serial_locals: Mutex::default(),
+            tables: Mutex::default(),
+        };
         Self { kept: Arc::new(kept) }
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+impl<V: Vm> Optimistic<V> {
+    /// The stacks of its executions.
+    pub(crate) fn stacks(&self) -> &Stacks {
+        &self.kept.stacks
     }
 }
 
@@ -91,6 +108,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             entries: entries.unwrap_or_else(AppendVec::new),
             submitted: AtomicU32::new(0),
             cursor: CachePadded::new(AtomicU32::new(0)),
+            prefetched: AtomicU32::new(0),
             frontier: CachePadded::new(AtomicU32::new(0)),
             charge: CachePadded::new(Charge::new()),
             commits: Mutex::new(Commits {
@@ -107,6 +125,7 @@ impl<V: Vm> Strategy<V> for Optimistic<V> {
             early: Early::default(),
             caution: Caution::new(&settings),
             driver: Driver::default(),
+            dozing: Idle::default(),
             stop: Mutex::new(None),
             counters: Counters::default(),
             helpers: AtomicUsize::new(0),
@@ -146,11 +165,10 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
 
     fn drive(&self, until: &dyn Fn() -> bool) {
         let core = &self.core;
-        let seat = Seat::new(0);
-        *core.driver.waker.lock() = Some(seat.waker());
-        let mut local = self.check_out();
+        let mut worker = Worker::new(0, core, &self.kept);
+        *core.driver.waker.lock() = Some(worker.seat.waker());
         loop {
-            core.work(&mut local, 0, until);
+            core.work(&mut worker, until);
             if core.caution.has_given_up() {
                 core.go_on_in_order(&mut self.rest.lock(), &self.kept, until);
             }
@@ -161,7 +179,7 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
             if core.help_lent(0, asleep).is_some() {
                 continue;
             }
-            core.driver.sleep_unless(&seat, || {
+            core.driver.sleep_unless(&worker.seat, None, true, || {
                 until()
                     || core.is_stopped()
                     || core.is_complete()
@@ -171,7 +189,6 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
             core.add_idle(asleep.elapsed());
         }
         *core.driver.waker.lock() = None;
-        self.check_in(local);
     }
 
     fn stopped(&self) -> Option<Stop<V>> {
@@ -192,6 +209,7 @@ impl<V: Vm> Run<V> for OptimisticRun<V> {
     fn close(self: Arc<Self>) {
         // Whoever is still inside leaves at its next look.
         self.core.stop_sign.raise();
+        self.core.dozing.wake_all();
         if self.core.settings.threads > 1 {
             let pool = Arc::clone(&self.core.settings.pool);
             pool.retire(&self);
@@ -221,31 +239,14 @@ impl<V: Vm> Job for OptimisticRun<V> {
             helpers.fetch_sub(1, Ordering::SeqCst);
             return false;
         }
-        let mut local = self.check_out();
-        let worked = self.core.work(&mut local, worker, &|| false);
-        self.check_in(local);
+        let mut worker = Worker::new(worker, &self.core, &self.kept);
+        let worked = self.core.work(&mut worker, &|| false);
+        drop(worker);
         helpers.fetch_sub(1, Ordering::SeqCst);
         worked
     }
 
     fn has_work(&self, _worker: usize) -> bool {
         !self.core.is_stopped() && self.core.can_take_help() && self.core.has_work()
-    }
-}
-
-impl<V: Vm> OptimisticRun<V> {
-    fn check_out(&self) -> V::Local<SpeculativeView<V>> {
-        let mut local =
-            self.kept.locals.lock().pop().unwrap_or_else(|| self.core.vm.local(SpeculativeView::new()));
-        self.core.vm.rebind(&mut local);
-        V::view(&mut local).attach(Some(Arc::clone(&self.core)));
-        local
-    }
-
-    fn check_in(&self, mut local: V::Local<SpeculativeView<V>>) {
-        // A view that kept its run would keep the run's memory.
-        V::view(&mut local).attach(None);
-        V::unbind(&mut local);
-        self.kept.locals.lock().push(local);
     }
 }

@@ -99,6 +99,7 @@ impl<V: Vm> Core<V> {
         let mut commits = self.commits.lock();
         commits.metrics.executions += executions;
         commits.metrics.execute += began.elapsed();
+        commits.metrics.reads_waited_for += V::view(local).stream().take_waited();
         done?;
         // Nobody else waits for the lock: whoever commits is here.
         tell_rest(&*self.vm, local, ledger, segment);

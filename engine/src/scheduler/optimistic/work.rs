@@ -1,7 +1,15 @@
-use super::{Driver, Task, caution::Caution, early::Early, frontier::Commits};
+use super::{
+    Driver, Task,
+    caution::Caution,
+    early::Early,
+    frontier::Commits,
+    parked::Went,
+    worker::{Execution, Worker},
+};
 use crate::{
     CancelReason,
     cancel::StopSign,
+    pool::Idle,
     scheduler::{
         append_vec::AppendVec,
         charge::Charge,
@@ -37,6 +45,8 @@ pub(crate) struct Core<V: Vm> {
     pub(super) submitted: AtomicU32,
     /// The next entry that nobody has begun.
     pub(super) cursor: CachePadded<AtomicU32>,
+    /// One past the last entry whose reads were asked for ahead.
+    pub(super) prefetched: AtomicU32,
     /// The first entry that is not committed.
     pub(super) frontier: CachePadded<AtomicU32>,
     pub(super) charge: CachePadded<Charge>,
@@ -45,6 +55,8 @@ pub(crate) struct Core<V: Vm> {
     pub(super) early: Early,
     pub(super) caution: Caution,
     pub(super) driver: Driver,
+    /// Workers that wait for what they have parked, and could do more.
+    pub(super) dozing: Idle,
     pub(crate) stop_sign: Arc<StopSign>,
     pub(super) stop: Mutex<Option<Stop<V>>>,
     pub(super) counters: Counters,
@@ -56,12 +68,17 @@ pub(crate) struct Core<V: Vm> {
 /// Models know no time, and leave before they would sleep.
 const SPIN_MAX: Duration = if cfg!(feature = "loom") { Duration::MAX } else { Duration::from_micros(40) };
 
+/// How long a worker that waits sleeps at most: nobody tells it of a deadline, or of what its own store has for it.
+const DOZE_MAX: Duration = Duration::from_millis(1);
+
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) validations: AtomicU64,
     pub(super) max_in_flight: AtomicU32,
     pub(super) idle_ns: AtomicU64,
     pub(super) lent_ns: AtomicU64,
+    pub(super) parked: AtomicU64,
+    pub(super) parks: AtomicU64,
 }
 
 impl<V: Vm> Core<V> {
@@ -124,13 +141,15 @@ impl<V: Vm> Core<V> {
         drop(first);
         self.stop_sign.raise();
         self.driver.wake();
+        self.dozing.wake_all();
     }
 
-    /// Wakes one who can help: the driver, which is here for nothing else, before a worker. Whoever made work made it
+    /// Wakes one who can help: the driver, which is here for nothing else, then one who waits for a read, before a worker
+    /// from outside. Whoever made work made it
     /// visible in the order of all SeqCst accesses, to which the sleepers' announcements belong too.
     pub(super) fn wake_one(&self) {
         // A worker that leaves looks once more for work, after it has made room.
-        if !self.driver.wake() && self.can_take_help() {
+        if !self.driver.wake_to_work() && !self.dozing.wake_one() && self.can_take_help() {
             self.settings.pool.idle().wake_one();
         }
     }
@@ -140,15 +159,10 @@ impl<V: Vm> Core<V> {
         self.helpers.load(Ordering::SeqCst) + 1 < self.settings.threads
     }
 
-    /// Executes and commits as worker `worker` as long as there is something to do. Returns whether there was.
-    pub(super) fn work(
-        &self,
-        local: &mut V::Local<SpeculativeView<V>>,
-        worker: usize,
-        until: &dyn Fn() -> bool,
-    ) -> bool {
+    /// Executes and commits as long as there is something to do, or to wait for. Returns whether there was.
+    pub(super) fn work(&self, worker: &mut Worker<V>, until: &dyn Fn() -> bool) -> bool {
         let mut has_turn = false;
-        let worked = self.work_in_turn(local, worker, until, &mut has_turn);
+        let worked = self.work_in_turn(worker, until, &mut has_turn);
         if has_turn {
             self.caution.end_turn();
         }
@@ -159,13 +173,7 @@ impl<V: Vm> Core<V> {
         worked
     }
 
-    fn work_in_turn(
-        &self,
-        local: &mut V::Local<SpeculativeView<V>>,
-        worker: usize,
-        until: &dyn Fn() -> bool,
-        has_turn: &mut bool,
-    ) -> bool {
+    fn work_in_turn(&self, worker: &mut Worker<V>, until: &dyn Fn() -> bool, has_turn: &mut bool) -> bool {
         let mut worked = false;
         let mut next = None;
         let backoff = Backoff::new();
@@ -174,41 +182,44 @@ impl<V: Vm> Core<V> {
         let mut clock = Instant::now();
         loop {
             if self.caution.has_given_up() || (next.is_none() && (self.is_stopped() || until())) {
+                self.leave(worker, &mut clock);
                 return worked;
             }
-            match next.take().or_else(|| self.take_task_in_turn(has_turn)) {
-                Some(task) => {
-                    if !worked && self.has_work() {
-                        self.wake_one();
-                    }
+            // A panic of the machine, or of the scheduler itself, must not take the worker along.
+            let turn = catch_unwind(AssertUnwindSafe(|| {
+                let released = self.go_on(worker, next.take(), has_turn, worked, &mut clock)?;
+                Some((self.advance(&mut clock), released))
+            }));
+            match turn {
+                Ok(Some(done)) => {
                     worked = true;
                     backoff.reset();
                     idle_since = None;
-                    // A panic of the machine, or of the scheduler itself, must not take the worker along.
-                    match catch_unwind(AssertUnwindSafe(|| {
-                        let released = self.execute(local, task, &mut clock);
-                        (self.advance(&mut clock), released)
-                    })) {
+                    match done {
                         // What comes before it comes first.
-                        Ok((None, Some(released)))
+                        (None, Some(released))
                             if !self.is_stopped() && !self.retries.has_below(released.0.0) && !until() =>
                         {
                             next = Some(released);
                         }
-                        Ok((task, released)) => {
+                        (task, released) => {
                             next = task;
                             released.into_iter().for_each(|released| self.give_back(released));
                         }
-                        Err(payload) => {
-                            self.stop(Stop::Panicked { message: panic_message(&*payload) });
-                            *local = self.fresh_local(local);
-                        }
                     }
                 }
-                None if self.settings.may_spin && !self.is_complete() => {
+                Ok(None) if worker.is_waiting() => {
+                    worked = true;
+                    if std::mem::take(has_turn) {
+                        self.caution.end_turn();
+                    }
+                    let helped = self.help_lent(worker.number, clock);
+                    clock = helped.unwrap_or_else(|| self.doze(worker, until));
+                }
+                Ok(None) if self.settings.may_spin && !self.is_complete() => {
                     let since = *idle_since.get_or_insert(clock);
                     // Not for longer than it would wait: whoever leaves looks at the work of other runs, too.
-                    let lent = if *has_turn { None } else { self.help_lent(worker, clock) };
+                    let lent = if *has_turn { None } else { self.help_lent(worker.number, clock) };
                     clock = lent.unwrap_or_else(|| {
                         backoff.snooze();
                         Instant::now()
@@ -217,18 +228,98 @@ impl<V: Vm> Core<V> {
                         return worked;
                     }
                 }
-                None => return worked,
+                Ok(None) => return worked,
+                Err(payload) => {
+                    worked = true;
+                    self.stop(Stop::Panicked { message: panic_message(&*payload) });
+                }
             }
         }
     }
 
-    /// A panic may have left anything in a local: start it anew.
-    pub(super) fn fresh_local(&self, old: &mut V::Local<SpeculativeView<V>>) -> V::Local<SpeculativeView<V>> {
-        let core = V::view(old).detach();
-        let mut local = self.vm.local(SpeculativeView::new());
-        self.vm.rebind(&mut local);
-        V::view(&mut local).attach(core);
-        local
+    /// Goes on with one execution: `next`, one that was parked, or a new one. `None` if there is none, else what waited
+    /// for it, if it ended.
+    fn go_on(
+        &self,
+        worker: &mut Worker<V>,
+        next: Option<Task>,
+        has_turn: &mut bool,
+        has_worked: bool,
+        clock: &mut Instant,
+    ) -> Option<Option<Task>> {
+        let task = match next {
+            Some(task) => task,
+            None => {
+                // It has a stack and a state, and mostly stands before what comes next.
+                if let Some(went) = worker.go_on(clock) {
+                    return Some(self.take_up(worker, went));
+                }
+                if worker.is_full() {
+                    return None;
+                }
+                worker.prepare();
+                self.take_task_in_turn(has_turn)?
+            }
+        };
+        if !has_worked && self.has_work() {
+            self.wake_one();
+        }
+        Some(self.execute(worker, task, clock))
+    }
+
+    /// Sleeps until something completes for a worker, or there is something else to do. Gives the time after it.
+    fn doze(&self, worker: &mut Worker<V>, until: &dyn Fn() -> bool) -> Instant {
+        let asleep = Instant::now();
+        if let Some(reason) = self.settings.limits.exceeded() {
+            self.stop(Stop::Cancelled(reason));
+        }
+        // What waits for a read in vain need not wait for it.
+        if worker.wake_suspects() {
+            return asleep;
+        }
+        let takes_more = !worker.is_full();
+        let has_work = |worker: &Worker<V>| {
+            worker.has_complete()
+                || self.is_stopped()
+                || until()
+                || self.caution.has_given_up()
+                || (takes_more && self.has_work())
+        };
+        if has_work(worker) {
+            return asleep;
+        }
+        // Whoever makes work does not find this one while it sleeps there: not for long.
+        if !worker.wait_for_own_reads(DOZE_MAX) {
+            let (seat, has_work) = (&worker.seat, || has_work(worker));
+            if worker.number == 0 {
+                self.driver.sleep_unless(seat, Some(DOZE_MAX), takes_more, has_work);
+            } else if takes_more {
+                self.dozing.sleep_unless(seat, Some(DOZE_MAX), has_work);
+            } else if !has_work() {
+                seat.park(Some(DOZE_MAX));
+            }
+        }
+        self.add_idle(asleep.elapsed());
+        Instant::now()
+    }
+
+    /// Ends what a worker has parked, and waits for the reads that it alone can take: somebody may wait for them.
+    fn leave(&self, worker: &mut Worker<V>, clock: &mut Instant) {
+        while let Some(went) = worker.end_one(clock) {
+            if let Went::Ended(Execution { task: (index, incarnation), spent, .. }, ended) = went {
+                if let Ok((hand, _)) = ended {
+                    worker.give_hand(hand);
+                }
+                let entry = self.entries.get(index.0);
+                let mut record = entry.record.lock();
+                record.executions += 1;
+                record.waits += 1;
+                record.execute_time += spent;
+                drop(record);
+                self.give_back((index, incarnation));
+            }
+        }
+        while worker.wait_for_own_reads(DOZE_MAX) {}
     }
 
     /// As [`Core::take_task`], but in a pause only for who has the turn.
@@ -286,11 +377,11 @@ impl<V: Vm> Core<V> {
         true
     }
 
-    /// Executes a claimed entry and puts its writes in place. Gives the next one that waited for it, claimed: it is
-    /// best executed by whoever has in its caches what it waited for.
-    pub(super) fn execute(
+    /// Executes a claimed entry and puts its writes in place, unless it is parked. Gives the next one that waited for it,
+    /// claimed: it is best executed by whoever has in its caches what it waited for.
+    fn execute(
         &self,
-        local: &mut V::Local<SpeculativeView<V>>,
+        worker: &mut Worker<V>,
         (index, incarnation): Task,
         clock: &mut Instant,
     ) -> Option<Task> {
@@ -307,30 +398,71 @@ impl<V: Vm> Core<V> {
         if let Some(fuzz) = &self.settings.fuzz {
             fuzz.before_execute(index, incarnation, is_transaction);
         }
-        let began = *clock;
-        // Everything before is committed: what this execution reads can not change any more.
-        let is_final = frontier == index.0;
-        V::view(local).begin(index, frontier);
+        // What begins before its turn is no measure of how far the others are.
+        if worker.may_wait && index.0 < self.cursor.load(Ordering::SeqCst) {
+            self.prefetch_from(index.0);
+        }
+        let mut hand = worker.take_hand();
+        hand.view().begin(index, frontier);
         entry.marks.clear();
-        let result =
-            catch_unwind(AssertUnwindSafe(|| self.vm.execute(local, index))).unwrap_or_else(|payload| {
-                *local = self.fresh_local(local);
-                Err(Interrupt::Panicked { message: panic_message(&*payload) })
-            });
-        let view = V::view(local);
+        let is_final = frontier == index.0;
+        let execution = Execution { task: (index, incarnation), is_final, spent: Duration::ZERO, parks: 0 };
+        let went = worker.begin(hand, execution, clock);
+        self.take_up(worker, went)
+    }
+
+    /// Asks ahead for what the entries will read that come next, and for that of this one.
+    fn prefetch_from(&self, index: u32) {
+        let end = index.saturating_add(self.settings.prefetch_entries_max);
+        let end = end.min(self.submitted.load(Ordering::SeqCst));
+        // Whoever is first: the others find nothing left.
+        let first = self.prefetched.fetch_max(end, Ordering::SeqCst);
+        if first < end {
+            self.vm.prefetch(first..end);
+        }
+    }
+
+    /// Takes up what an execution came to: it is parked, or has ended.
+    fn take_up(&self, worker: &mut Worker<V>, went: Went<V>) -> Option<Task> {
+        let (execution, ended) = match went {
+            Went::Parked { is_first } => {
+                self.counters.parked.fetch_add(u64::from(is_first), Ordering::Relaxed);
+                self.counters.parks.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            Went::Ended(execution, ended) => (execution, ended),
+        };
+        let (mut hand, result) = ended.unwrap_or_else(|payload| {
+            // A panic may have left anything in its state, which is dropped: here is another.
+            let mut hand = worker.take_hand();
+            hand.view().begin(execution.task.0, 0);
+            (hand, Err(Interrupt::Panicked { message: panic_message(&*payload) }))
+        });
+        let released = self.end(worker, hand.view(), execution, result);
+        worker.give_hand(hand);
+        released
+    }
+
+    /// Ends an execution: puts its writes in place, or has it run again.
+    fn end(
+        &self,
+        worker: &mut Worker<V>,
+        view: &mut SpeculativeView<V>,
+        Execution { task: (index, incarnation), is_final, spent, .. }: Execution,
+        result: Result<V::Output, Interrupt<V>>,
+    ) -> Option<Task> {
+        let entry = self.entries.get(index.0);
         view.finish();
         let bytes = if result.is_ok() { view.used_bytes() } else { 0 };
         let locations = self.memory.charge_locations(view.take_new_locations());
         let charged = locations.and_then(|()| self.memory.charge(bytes));
         let result = result.and_then(|output| charged.map(|()| output));
-        let now = Instant::now();
-        *clock = now;
         match &result {
             Err(Interrupt::Blocked(on)) => {
                 let mut record = entry.record.lock();
                 record.executions += 1;
                 record.waits += 1;
-                record.execute_time += now - began;
+                record.execute_time += spent;
                 drop(record);
                 self.wait_for(index, incarnation, *on);
                 return None;
@@ -338,7 +470,7 @@ impl<V: Vm> Core<V> {
             Err(Interrupt::Stale) => {
                 let mut record = entry.record.lock();
                 record.executions += 1;
-                record.execute_time += now - began;
+                record.execute_time += spent;
                 drop(record);
                 entry.make_ready(incarnation);
                 self.retry(index.0);
@@ -357,6 +489,7 @@ impl<V: Vm> Core<V> {
                 self.stop(Stop::Panicked { message: message.clone() });
                 return None;
             }
+            Err(Interrupt::Pending(ticket)) => panic!("entry {index} did not wait for {ticket:?}"),
             Err(Interrupt::Read(_) | Interrupt::MemoryLimit | Interrupt::Panicked { .. }) => {
                 view.writes.clear();
                 view.late_writes.clear();
@@ -370,7 +503,9 @@ impl<V: Vm> Core<V> {
         let old = if record.written.is_empty() { Vec::new() } else { std::mem::take(&mut record.written) };
         record.written.extend(view.writes.iter().map(|(location, _)| *location));
         let writes = view.writes.drain(..);
-        self.memory.land(&self.vm, (index, incarnation), writes, &mut view.shares, &mut landed);
+        let reads_max = worker.reads_left();
+        self.memory.land(&self.vm, (index, incarnation), writes, reads_max, &mut view.shares, &mut landed);
+        worker.note_begun(landed.begun.drain(..));
         for location in old {
             if !record.written.contains(&location) {
                 self.memory.withdraw(index, location, &mut landed);
@@ -383,8 +518,8 @@ impl<V: Vm> Core<V> {
         record.is_contradicted = view.is_contradicted;
         record.is_final = is_final;
         record.executions += 1;
-        record.execute_time += now - began;
-        record.latest_time = now - began;
+        record.execute_time += spent;
+        record.latest_time = spent;
         drop(record);
 
         let aborts =
@@ -466,7 +601,7 @@ impl<V: Vm> Core<V> {
     }
 
     /// Tells later entries that something they may have read was written: the executed ones are checked at once.
-    pub(super) fn tell(&self, writer: EntryIndex, Landed { touched, suspects }: Landed) {
+    pub(super) fn tell(&self, writer: EntryIndex, Landed { touched, suspects, .. }: Landed) {
         for suspect in suspects {
             self.check(EntryIndex(suspect), None);
         }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     CancelReason,
+    parking::{drain, settled},
     scheduler::{
         ids::{EntryIndex, LocationId},
         plan::Plan,
@@ -50,6 +51,8 @@ pub(super) struct Core<V: Vm> {
     task_ns: AtomicU64,
     /// And by the caller waiting for others' tasks.
     wait_ns: AtomicU64,
+    /// Reads of the segment at hand that were waited for.
+    pub(super) waited: AtomicU64,
     /// Pool workers inside.
     helpers: AtomicUsize,
     is_closing: AtomicBool,
@@ -91,6 +94,7 @@ impl<V: Vm> Core<V> {
             limit_bytes: AtomicUsize::new(0),
             task_ns: AtomicU64::new(0),
             wait_ns: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
             helpers: AtomicUsize::new(0),
             is_closing: AtomicBool::new(false),
         }
@@ -109,6 +113,7 @@ impl<V: Vm> Core<V> {
         self.shared_until.store(planned.first, Ordering::Relaxed);
         self.task_ns.store(0, Ordering::Relaxed);
         self.wait_ns.store(0, Ordering::Relaxed);
+        self.waited.store(0, Ordering::Relaxed);
         self.used_before.store(self.used_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
         *self.planned.lock() = Some(planned);
     }
@@ -238,6 +243,9 @@ impl<V: Vm> Core<V> {
         if let Some(local) = planner {
             self.kept.check_in(local);
         }
+        if worked {
+            drain(&*self.vm);
+        }
         worked
     }
 
@@ -282,6 +290,10 @@ impl<V: Vm> Core<V> {
     ) -> Result<(), Trouble<V>> {
         self.stop_if_cancelled()?;
         let entries = planned.entries_of(number);
+        if self.settings.prefetch_entries_max > 0 && self.vm.may_wait() {
+            // All of them are needed before any is executed.
+            self.vm.prefetch(entries.clone());
+        }
         let mut chunk = Chunk::with_capacity(entries.len());
         for entry in entries {
             chunk.push(entry, self.vm.plan(local, EntryIndex(entry)), &self.shards);
@@ -304,7 +316,7 @@ impl<V: Vm> Core<V> {
                 _ => self.shards.locate_in(&mut shard, key.clone()),
             };
             last = Some((key, place));
-            let value = shard.value(&self.vm, place, &|| self.should_stop());
+            let value = shard.value(&self.vm, place, &self.waited, &|| self.should_stop());
             match value {
                 Ok(value) if plan.suits(part, value) => {}
                 Ok(_) => planned.except(entry),
@@ -410,7 +422,8 @@ impl<V: Vm> Core<V> {
             return Ok(value.clone());
         }
         drop(shard);
-        let value = self.vm.base_value(&key, parent.as_ref(), &|| self.should_stop())?;
+        let ask = || self.vm.base_value(&key, parent.as_ref());
+        let value = settled(&*self.vm, &self.waited, || self.should_stop(), ask)?;
         let (mut shard, place) = self.shards.find(id);
         shard.at(place).value = Some(value.clone());
         Ok(value)
@@ -434,7 +447,11 @@ impl<V: Vm> Core<V> {
             Interrupt::Cancelled => {
                 Stop::Cancelled(self.settings.limits.exceeded().unwrap_or(CancelReason::Token))
             }
-            Interrupt::Blocked(_) | Interrupt::Stale | Interrupt::Read(_) | Interrupt::Panicked { .. } => {
+            Interrupt::Blocked(_)
+            | Interrupt::Stale
+            | Interrupt::Read(_)
+            | Interrupt::Pending(_)
+            | Interrupt::Panicked { .. } => {
                 panic!("an execution in its turn is never interrupted by {interrupt:?}")
             }
         }

@@ -244,6 +244,7 @@ impl<V: Vm> PartitionedRun<V> {
             execute,
             commit: sealed_at - executed,
             idle: core.wait_time(),
+            reads_waited_for: core.waited.load(Ordering::Relaxed),
             sealed_at: Some(sealed_at),
             ..state.metrics
         };

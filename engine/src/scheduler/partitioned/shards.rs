@@ -1,13 +1,16 @@
-use crate::scheduler::{
-    ids::LocationId,
-    vm::{Change, Interrupt, Vm},
+use crate::{
+    parking::settled,
+    scheduler::{
+        ids::LocationId,
+        vm::{Change, Interrupt, Vm},
+    },
 };
 use crossbeam::utils::{Backoff, CachePadded};
 use hashbrown::{HashTable, hash_table};
 use parking_lot::{Mutex, MutexGuard};
 use std::{
     hash::BuildHasher,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// The locations of a run, divided by their hash: each shard is one thread's at a time.
@@ -304,12 +307,13 @@ impl<V: Vm> Shard<V> {
         &mut self,
         vm: &V,
         place: u32,
+        waited: &AtomicU64,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<&V::Value, Interrupt<V>> {
         let location = &mut self.locations[place as usize];
         let value = match location.value.take() {
             Some(value) => value,
-            None => vm.base_value(&location.key, None, should_stop)?,
+            None => settled(vm, waited, should_stop, || vm.base_value(&location.key, None))?,
         };
         Ok(location.value.insert(value))
     }

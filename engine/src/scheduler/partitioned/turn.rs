@@ -1,11 +1,13 @@
 use super::core::Core;
 use crate::{
     cancel::DEADLINE_INTERVAL,
+    parking::in_place,
     scheduler::{
         ids::{EntryIndex, LocationId, ReadId},
         vm::{Interrupt, Scanned, View, Vm, Writes},
     },
 };
+use citius_state::Ticket;
 use std::sync::Arc;
 
 /// What an entry sees that is executed in its turn: the current values of all shards.
@@ -103,6 +105,13 @@ impl<V: Vm> View<V> for TurnView<V> {
     /// Entries have one step each: what is not planned is seldom, and not worth sharing.
     fn end_step(&mut self) -> Result<(), Interrupt<V>> {
         panic!("an entry of a partitioned run has one step")
+    }
+
+    fn wait(&mut self, ticket: &Ticket) -> Result<(), Interrupt<V>> {
+        let core = self.core();
+        in_place(&*core.vm, ticket, &core.waited, || {
+            if core.should_stop() { Err(Interrupt::Cancelled) } else { Ok(()) }
+        })
     }
 
     fn is_final(&self) -> bool {

@@ -1,0 +1,166 @@
+use super::{
+    recall::Recall,
+    steps::{Step, credits},
+    stream::EvmStream,
+};
+use crate::scheduler::EntryIndex;
+use alloy_primitives::{
+    Address,
+    map::{HashMap, HashSet},
+};
+use citius_state::StateKey;
+use parking_lot::Mutex;
+use revm::{
+    context::TxEnv,
+    context_interface::{Transaction as _, transaction::AccessListItemTr},
+};
+use std::{ops::Range, sync::Arc};
+
+/// What was asked for ahead in a stream, and what became of it.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    recall: Arc<Recall>,
+    keys: Mutex<Keys>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    /// Keys asked for ahead, with the segment that they were asked for, until that is sealed.
+    unread: HashMap<StateKey, u32>,
+    /// Keys that were asked for, ahead or not: nobody asks ahead for them.
+    asked: HashSet<StateKey>,
+    segments: Vec<AheadCounts>,
+}
+
+/// Keys asked for ahead, for one segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct AheadCounts {
+    pub(crate) asked: u64,
+    /// Those of them that were read before the segment was sealed.
+    pub(crate) useful: u64,
+    /// Those that were not.
+    pub(crate) useless: u64,
+}
+
+/// Keys that are known as asked for; beyond that all are forgotten, and may be asked for ahead once more.
+const ASKED_MAX: usize = 1 << 16;
+/// Keys asked ahead for one transaction: an access list can be long.
+const KEYS_PER_TRANSACTION_MAX: usize = 256;
+
+impl Ahead {
+    pub(crate) fn new(recall: Arc<Recall>) -> Self {
+        Self { recall, keys: Mutex::default() }
+    }
+
+    /// Somebody asks for a key, for the first time or again.
+    pub(crate) fn note_read(&self, key: StateKey) {
+        let mut keys = self.keys.lock();
+        if let Some(segment) = keys.unread.remove(&key) {
+            keys.segments[segment as usize].useful += 1;
+        } else {
+            keys.note_asked(key);
+        }
+    }
+
+    /// A segment is sealed: what was not read by now was asked for in vain.
+    pub(crate) fn end(&self, segment: u32) {
+        let mut keys = self.keys.lock();
+        keys.unread.retain(|_, of| *of > segment);
+        if let Some(counts) = keys.segments.get_mut(segment as usize) {
+            counts.useless = counts.asked - counts.useful;
+        }
+    }
+
+    pub(crate) fn counts(&self, segment: u32) -> AheadCounts {
+        self.keys.lock().segments.get(segment as usize).copied().unwrap_or_default()
+    }
+}
+
+impl Keys {
+    fn note_asked(&mut self, key: StateKey) -> bool {
+        if self.asked.len() >= ASKED_MAX {
+            self.asked.clear();
+        }
+        self.asked.insert(key)
+    }
+
+    /// Keeps those that nobody asked for so far, and counts them.
+    fn keep_new(&mut self, keys: &mut Vec<StateKey>, segment: u32) {
+        let place = segment as usize;
+        if self.segments.len() <= place {
+            self.segments.resize(place + 1, AheadCounts::default());
+        }
+        keys.retain(|key| self.note_asked(*key));
+        self.unread.extend(keys.iter().map(|key| (*key, segment)));
+        self.segments[place].asked += keys.len() as u64;
+    }
+}
+
+impl EvmStream {
+    /// Asks ahead for what entries will read, as far as that can be told before they are executed: senders, receivers,
+    /// access lists ([EIP-2930](https://eips.ethereum.org/EIPS/eip-2930)), what the functions that they call read lately,
+    /// and whoever the block credits.
+    pub(super) fn ask_ahead(&self, entries: Range<u32>) {
+        let Some(ahead) = self.ahead() else { return };
+        for entry in entries.map(EntryIndex) {
+            let (segment, steps) = self.locate(entry);
+            let prepared = self.block(segment);
+            let (first, _) = self.range(segment);
+            let mut keys = Vec::new();
+            if entry == first {
+                keys.push(StateKey::Account(prepared.block.header.beneficiary));
+            }
+            for step in &prepared.steps[steps] {
+                match step {
+                    Step::Transaction(index) => {
+                        let tx = &prepared.block.transactions[*index];
+                        let from = keys.len();
+                        of_environment(tx.env(), &mut keys);
+                        if let Some(function) = tx.outline().function() {
+                            keys.extend(ahead.recall.likely(function));
+                        }
+                        keys.truncate(from + KEYS_PER_TRANSACTION_MAX);
+                    }
+                    Step::SystemCall(call) => keys.push(StateKey::Account(call.contract)),
+                    Step::Credits => {
+                        let credited = credits(self.chain(), &prepared.block);
+                        keys.extend(credited.iter().map(|(address, _)| StateKey::Account(*address)));
+                    }
+                    Step::DaoRefund | Step::Refuse(_) => {}
+                }
+            }
+            ahead.keys.lock().keep_new(&mut keys, segment);
+            if !keys.is_empty() {
+                self.reader().prefetch(&keys);
+            }
+        }
+    }
+
+    /// A call of a contract has been executed that loaded these accounts and slots.
+    pub(super) fn remember<'a>(
+        &self,
+        tx: &crate::block::Outline,
+        sender: Address,
+        loaded: impl Iterator<Item = (&'a Address, &'a revm::state::Account)>,
+    ) {
+        let (Some(ahead), Some(function)) = (self.ahead(), tx.function()) else { return };
+        // Whoever sends is asked for anyway.
+        let keys = loaded.filter(|(address, _)| **address != sender).flat_map(|(address, account)| {
+            let slots = account.storage.keys().map(|slot| StateKey::Storage(*address, *slot));
+            std::iter::once(StateKey::Account(*address)).chain(slots)
+        });
+        ahead.recall.note(function, keys);
+    }
+}
+
+/// What a transaction says of what it reads.
+fn of_environment(tx: &TxEnv, keys: &mut Vec<StateKey>) {
+    keys.push(StateKey::Account(tx.caller));
+    keys.extend(tx.kind.to().map(|to| StateKey::Account(*to)));
+    for item in tx.access_list().into_iter().flatten() {
+        let address = *item.address();
+        keys.push(StateKey::Account(address));
+        let slots = item.storage_slots();
+        keys.extend(slots.map(|slot| StateKey::Storage(address, (*slot).into())));
+    }
+}
