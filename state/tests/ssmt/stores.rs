@@ -514,7 +514,7 @@ fn fixed_chain() -> Chain {
             let after = Account {
                 balance: U256::from(at) << at,
                 nonce: at * number,
-                code_hash: if at % 7 == 0 { keccak256([at as u8]) } else { KECCAK256_EMPTY },
+                code_hash: if at.is_multiple_of(7) { keccak256([at as u8]) } else { KECCAK256_EMPTY },
             };
             let slots = if at == 3 { 90 } else { at % 4 };
             let slot = |slot: u64| {
