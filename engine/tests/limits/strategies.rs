@@ -33,7 +33,9 @@ fn a_strategy_that_is_named_is_the_one_that_runs() {
                 (StrategyChoice::Partitioned, "partitioned"),
             ] {
                 let metrics = run(&case, &engine, &options(strategy)).unwrap().metrics;
-                assert_eq!((metrics.strategy, metrics.reason.as_str()), (name, "named by the caller"));
+                // Where the machine is busy a run may give up, and says so behind it.
+                let is_named = metrics.reason.starts_with("named by the caller");
+                assert!(metrics.strategy == name && is_named, "{name}: {metrics:?}");
                 assert_eq!(metrics.threads, if name == "serial" { 1 } else { workers });
                 let threads = NonZeroUsize::new(1);
                 let alone = ExecuteOptions { threads, ..options(strategy) };
@@ -49,7 +51,7 @@ fn auto_says_why() {
         .iter()
         .map(|case| {
             let metrics = run(case, &engine(case, 8), &options(StrategyChoice::Auto)).unwrap().metrics;
-            assert!(!metrics.reason.is_empty() && metrics.reason != "named by the caller");
+            assert!(!metrics.reason.is_empty() && !metrics.reason.starts_with("named by the caller"));
             metrics.strategy
         })
         .collect();
