@@ -8,7 +8,10 @@ use super::{
     tree::Pages,
 };
 use citius_io::{Buffer, Disk, DiskError, FileId, OpenMode, Operation, Queue, Request};
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// The name of the file.
 pub(crate) const PAGES: &str = "pages";
@@ -58,7 +61,15 @@ pub(crate) struct PageFile {
     length: u64,
     /// Pages next to one another that are to be written.
     run: Option<Run>,
+    /// Written for the checkpoint in the making, and perhaps not on the disk yet.
+    fresh: HashSet<PageNumber>,
+    /// Where pages are read.
+    reads: Box<dyn Queue>,
+    /// Pages that were asked for; `None` while they are on their way.
+    ahead: HashMap<PageNumber, Option<Result<Page, PageDamage>>>,
     counts: PageCounts,
+    /// A write or a sync failed: what is on the disk is not known.
+    has_failed: bool,
 }
 
 /// Pages next to one another.
@@ -104,6 +115,7 @@ impl PageFile {
         let disk_length = disk.len(file.id())?;
         Ok(Self {
             queue: disk.queue()?,
+            reads: disk.queue()?,
             disk,
             file,
             space,
@@ -114,8 +126,16 @@ impl PageFile {
             held: Vec::new(),
             length: disk_length,
             run: None,
+            fresh: HashSet::new(),
+            ahead: HashMap::new(),
             counts: PageCounts::default(),
+            has_failed: false,
         })
+    }
+
+    /// Whether a write or a sync failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     pub(crate) fn counts(&self) -> PageCounts {
@@ -158,6 +178,8 @@ impl PageFile {
         self.sync()?;
         self.checkpoint += 1;
         self.written.clear();
+        self.fresh.clear();
+        self.forget_reads();
         self.freed.append(&mut self.map);
         self.map = map;
         for page in std::mem::replace(&mut self.held, std::mem::take(&mut self.freed)) {
@@ -174,6 +196,8 @@ impl PageFile {
     pub(crate) fn abandon(&mut self) -> Result<(), ColdError> {
         self.run = None;
         let flushed = self.flush();
+        self.forget_reads();
+        self.fresh.clear();
         for page in self.written.drain(..) {
             self.space.give(page);
         }
@@ -245,7 +269,10 @@ impl PageFile {
             Ok(_) => self.length += length,
             // There may be room for what is to be written now.
             Err(DiskError::Full { .. }) => self.length = end,
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.has_failed = true;
+                return Err(error.into());
+            }
         }
         Ok(())
     }
@@ -254,7 +281,10 @@ impl PageFile {
         let mut completions = Vec::new();
         self.queue.wait(at_least, None, &mut completions)?;
         match completions.into_iter().find_map(|completion| completion.result.err()) {
-            Some(error) => Err(error.into()),
+            Some(error) => {
+                self.has_failed = true;
+                Err(error.into())
+            }
             None => Ok(()),
         }
     }
@@ -279,7 +309,9 @@ impl PageFile {
 
     fn sync(&mut self) -> Result<(), ColdError> {
         self.counts.syncs += 1;
-        super::journal::complete(&mut *self.queue, self.file.id(), Operation::Sync)?;
+        let synced = super::journal::complete(&mut *self.queue, self.file.id(), Operation::Sync);
+        self.has_failed |= synced.is_err();
+        synced?;
         Ok(())
     }
 }
@@ -340,20 +372,96 @@ pub(crate) fn read_pages(
     }
 }
 
+impl PageFile {
+    /// Lets go of what was asked for in vain: another page may come to its place.
+    fn forget_reads(&mut self) {
+        while self.reads.in_flight() > 0 {
+            let before = self.reads.in_flight();
+            // Nobody wants to know of those that fail.
+            let _ = self.reap_reads();
+            if self.reads.in_flight() == before {
+                break;
+            }
+        }
+        self.ahead.clear();
+    }
+
+    /// Submits reads, as many as the queue takes, of pages that are not on their way.
+    fn submit_reads(&mut self, numbers: &[PageNumber]) {
+        for number in numbers {
+            if self.reads.in_flight() >= self.reads.capacity() {
+                return;
+            }
+            if self.ahead.contains_key(number) || self.fresh.contains(number) {
+                continue;
+            }
+            let buffer = self.disk.buffers().take(PAGE_BYTES);
+            let operation = Operation::Read { offset: number.offset(), buffer };
+            send(&mut *self.reads, self.file.id(), number.0, operation);
+            self.ahead.insert(*number, None);
+        }
+    }
+
+    /// Takes what was read; waits for something if there is nothing.
+    fn reap_reads(&mut self) -> Result<(), ColdError> {
+        let mut completions = Vec::new();
+        self.reads.wait(1, None, &mut completions)?;
+        let mut reaped = Ok(());
+        for completion in completions {
+            let number = PageNumber(completion.tag);
+            let page = match (completion.result, completion.buffer) {
+                (Ok(_), Some(buffer)) => {
+                    let mut bytes = zeroed();
+                    bytes.copy_from_slice(&buffer);
+                    Page::open(bytes, number)
+                }
+                // No page was ever written there.
+                (Ok(_), None) | (Err(DiskError::BeyondEnd { .. }), _) => Err(PageDamage::Magic),
+                (Err(error), _) => {
+                    self.ahead.remove(&number);
+                    reaped = Err(error.into());
+                    continue;
+                }
+            };
+            self.ahead.insert(number, Some(page));
+        }
+        reaped
+    }
+}
+
 impl Pages for PageFile {
     fn read(&mut self, numbers: &[PageNumber]) -> Result<Vec<Page>, ColdError> {
-        self.flush()?;
         self.counts.reads += numbers.len() as u64;
-        let read = read_pages(&*self.disk, &mut *self.queue, self.file.id(), numbers)?;
-        let whole = |(page, number): (Result<Page, PageDamage>, &PageNumber)| {
-            page.map_err(|damage| ColdError::Damaged { number: *number, damage })
-        };
-        read.into_iter().zip(numbers).map(whole).collect()
+        if numbers.iter().any(|number| self.fresh.contains(number)) {
+            self.flush()?;
+            for number in numbers {
+                self.fresh.remove(number);
+            }
+        }
+        let mut pages = Vec::with_capacity(numbers.len());
+        for (at, number) in numbers.iter().enumerate() {
+            let read = loop {
+                self.submit_reads(&numbers[at..]);
+                match self.ahead.get(number) {
+                    Some(Some(_)) => break self.ahead.remove(number).flatten(),
+                    _ => self.reap_reads()?,
+                }
+            };
+            let Some(page) = read else { unreachable!("it was read") };
+            pages.push(page.map_err(|damage| ColdError::Damaged { number: *number, damage })?);
+        }
+        Ok(pages)
+    }
+
+    fn prefetch(&mut self, numbers: &[PageNumber]) -> Result<(), ColdError> {
+        self.submit_reads(numbers);
+        Ok(())
     }
 
     fn write(&mut self, mut page: Page) -> Result<PageNumber, ColdError> {
         let number = self.space.take()?;
         self.written.push(number);
+        self.fresh.insert(number);
         let checkpoint = self.checkpoint;
         self.submit(number, page.seal(number, checkpoint))?;
         Ok(number)

@@ -313,9 +313,9 @@ impl Store {
         let (accounts, codes) = match made {
             Ok(trees) => trees,
             Err(error) => {
-                if matches!(error, ColdError::Disk(_)) | pages.abandon().is_err() {
-                    self.failed.store(true, Ordering::Relaxed);
-                }
+                // Of writes that were under way the flag tells.
+                let _ = pages.abandon();
+                self.failed.store(pages.has_failed(), Ordering::Relaxed);
                 return Err(error);
             }
         };
@@ -331,11 +331,14 @@ impl Store {
             accounts,
             codes,
         });
-        let committed = committed.inspect_err(|error| {
-            // Without a write there is nothing that is not known.
-            let is_known = matches!(error, ColdError::Budget { .. }) && pages.abandon().is_ok();
-            self.failed.store(!is_known, Ordering::Relaxed);
-        })?;
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                let _ = pages.abandon();
+                self.failed.store(pages.has_failed(), Ordering::Relaxed);
+                return Err(error);
+            }
+        };
         *self.checkpoint.lock() = committed;
         let mut open = self.journal.lock();
         open.pending.drain(..blocks.len());

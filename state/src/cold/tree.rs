@@ -17,6 +17,15 @@ pub(crate) trait Pages {
     /// Reads pages, at once where that is faster.
     fn read(&mut self, numbers: &[PageNumber]) -> Result<Vec<Page>, ColdError>;
 
+    /// These are about to be read.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says of reads before.
+    fn prefetch(&mut self, _numbers: &[PageNumber]) -> Result<(), ColdError> {
+        Ok(())
+    }
+
     /// Writes a page to a place where none was.
     fn write(&mut self, page: Page) -> Result<PageNumber, ColdError>;
 
@@ -59,6 +68,38 @@ pub(crate) enum Written<L> {
     Few(Vec<L>),
 }
 
+/// The items of a page, and the changes to them: to records here, and to what is on pages below.
+struct Routed<L: Leaf> {
+    items: Group<L>,
+    here: Vec<L::Change>,
+    below: Vec<(PageNumber, Vec<L::Change>)>,
+}
+
+impl<L: Leaf> Routed<L> {
+    fn new(items: Group<L>, changes: Vec<L::Change>) -> Result<Self, ColdError> {
+        let mut here = Vec::new();
+        let mut below: Vec<(PageNumber, Vec<L::Change>)> = Vec::new();
+        for change in changes {
+            let key = L::key_of(&change);
+            let at = items.partition_point(|item| item.prefix().key() <= key);
+            let over = at.checked_sub(1).map(|at| &items[at]).filter(|item| item.prefix().leads_to(key));
+            match over {
+                Some(Item::Reference(Reference { page: BLINDED, prefix, .. })) => {
+                    return Err(ColdError::Blinded { key: *key, nibbles: prefix.nibbles() });
+                }
+                Some(Item::Reference(Reference { page, .. })) => {
+                    match below.iter_mut().find(|(other, _)| other == page) {
+                        Some((_, changes)) => changes.push(change),
+                        None => below.push((*page, vec![change])),
+                    }
+                }
+                _ => here.push(change),
+            }
+        }
+        Ok(Self { items, here, below })
+    }
+}
+
 /// Writes tries.
 pub(crate) struct Updater<'a, P> {
     pub(crate) pages: &'a mut P,
@@ -81,7 +122,7 @@ impl<P: Pages> Updater<'_, P> {
             Some(tree) => self.take(tree.page)?,
             None => Vec::new(),
         };
-        let items = self.change(items, changes)?;
+        let items = self.change(Routed::new(items, changes)?)?;
         let mut items = self.reduce(items)?;
         // A page that holds nothing but a reference is none too many.
         while let [Item::Reference(Reference { page, .. })] = &items[..]
@@ -111,34 +152,25 @@ impl<P: Pages> Updater<'_, P> {
     }
 
     /// The items of a page after changes, those of pages below it written.
-    fn change<L: Leaf>(&mut self, items: Group<L>, changes: Vec<L::Change>) -> Result<Group<L>, ColdError> {
-        if changes.is_empty() {
+    fn change<L: Leaf>(&mut self, routed: Routed<L>) -> Result<Group<L>, ColdError> {
+        let Routed { items, here, below } = routed;
+        let mut items = self.merge(items, here)?;
+        if below.is_empty() {
             return Ok(items);
         }
-        let mut here = Vec::new();
-        let mut below: Vec<(PageNumber, Vec<L::Change>)> = Vec::new();
-        for change in changes {
-            let key = L::key_of(&change);
-            let at = items.partition_point(|item| item.prefix().key() <= key);
-            let over = at.checked_sub(1).map(|at| &items[at]).filter(|item| item.prefix().leads_to(key));
-            match over {
-                Some(Item::Reference(Reference { page: BLINDED, prefix, .. })) => {
-                    return Err(ColdError::Blinded { key: *key, nibbles: prefix.nibbles() });
-                }
-                Some(Item::Reference(Reference { page, .. })) => {
-                    match below.iter_mut().find(|(other, _)| other == page) {
-                        Some((_, changes)) => changes.push(change),
-                        None => below.push((*page, vec![change])),
-                    }
-                }
-                _ => here.push(change),
-            }
-        }
-        let mut items = self.merge(items, here)?;
         let numbers: Vec<PageNumber> = below.iter().map(|(number, _)| *number).collect();
         let pages = self.pages.read(&numbers)?;
+        let mut children = Vec::with_capacity(pages.len());
         for ((number, changes), page) in below.into_iter().zip(pages) {
-            let own = self.change(Items::open(&page, number, L::KIND)?.all()?, changes)?;
+            let items = Items::open(&page, number, L::KIND)?.all()?;
+            children.push((number, Routed::new(items, changes)?));
+        }
+        // Those of all children at once, while the first is worked on.
+        let ahead: Vec<PageNumber> =
+            children.iter().flat_map(|(_, child)| &child.below).map(|(number, _)| *number).collect();
+        self.pages.prefetch(&ahead)?;
+        for (number, child) in children {
+            let own = self.change(child)?;
             self.pages.free(number);
             let is_here = |item: &Item<L>| matches!(item, Item::Reference(over) if over.page == number);
             let (over, rest): (Group<L>, Group<L>) = items.into_iter().partition(is_here);

@@ -566,3 +566,25 @@ fn forms_on_disk_are_what_they_were() {
     );
     assert_eq!(check(&open(&disk).unwrap(), &chain, "fixed blocks"), 2);
 }
+
+#[test]
+fn a_read_that_fails_costs_a_checkpoint_and_nothing_else() {
+    let chain = large_chain(9, 12);
+    let mut failures = 0;
+    for seed in 0..20 {
+        let disk = SimDisk::new(SimConfig { seed, read_errors_per_million: 60_000, ..SimConfig::default() });
+        let Ok(Opened { store, .. }) = open(&disk) else { continue };
+        for block in &chain.blocks {
+            store.append(vec![Arc::clone(block)]).unwrap();
+            for _ in 0..100 {
+                match store.checkpoint(u64::MAX, &Hasher::cpu()) {
+                    Ok(_) => break,
+                    Err(ColdError::Disk(_)) => failures += 1,
+                    Err(error) => panic!("seed {seed}: {error}"),
+                }
+            }
+            assert_eq!(store.checkpoint_block().0, store.last(), "seed {seed}");
+        }
+    }
+    assert!(failures > 20, "{failures} reads failed");
+}
