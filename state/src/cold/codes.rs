@@ -6,7 +6,7 @@ use super::{
     record::{REFERENCE_BYTES, Reader, Record, write_reference},
     tree::{Leaf, Pages, Updater},
 };
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, keccak256};
 
 /// Bytes of a code up to which it lies in its record.
 const INLINE_MAX: usize = 512;
@@ -82,7 +82,9 @@ impl Record for CodeRecord {
 
     /// Codes are in no trie of Ethereum's: the root that their pages have only tells whether they are what they were.
     fn write_value(&self, out: &mut Vec<u8>) {
-        self.write(out);
+        let mut record = Vec::with_capacity(self.bytes());
+        Record::write(self, &mut record);
+        out.extend_from_slice(&keccak256(record)[..]);
     }
 }
 

@@ -12,8 +12,8 @@ use super::{
 
 /// Bytes up to which what was on a page of its own goes to the page above.
 const SMALL: usize = BODY_BYTES / 4;
-/// Bytes of a record from which on it is worth a reference: that to a leaf has most of an account in it.
-const LARGE: usize = 256;
+/// Bytes of a record beyond which it is worth a reference, which has most of an account in it, too. Sixteen of either fit on a page.
+const LARGE: usize = 192;
 
 /// Items of a page, sorted.
 pub(crate) type Group<L> = Vec<Item<L>>;
@@ -134,5 +134,62 @@ impl<P: Pages> Updater<'_, P> {
         }
         let reference = |((prefix, page), node)| Item::Reference(Reference { prefix, node, page });
         Ok(places.into_iter().zip(batch.roots(self.hasher)).map(reference).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Account;
+    use crate::cold::{
+        leaves::{AccountUpdate, SlotUpdate},
+        record::AccountRecord,
+        tests::Memory,
+        tree::Written,
+        verify::{Verified, Verifier},
+    };
+    use alloy_primitives::{B256, U256};
+    use citius_hashing::Hasher;
+    use std::collections::HashSet;
+
+    /// Records of every size, one below each child of a branch: what is kept beside references must fit, too.
+    #[test]
+    fn sixteen_records_of_any_size_come_on_pages() {
+        for slots in 0..40_u64 {
+            for short in [0, 1, 7, 31] {
+                let mut pages = Memory::default();
+                let account = |nibble: u64| {
+                    let slot = |slot: u64| SlotUpdate {
+                        key: B256::from(U256::from(slot + 1) << 200),
+                        value: U256::MAX >> (8 * short),
+                    };
+                    AccountUpdate {
+                        key: B256::from(U256::from(nibble) << 252),
+                        after: Some(Account {
+                            balance: U256::MAX,
+                            nonce: u64::MAX,
+                            code_hash: B256::repeat_byte(1),
+                        }),
+                        is_wiped: false,
+                        slots: (0..slots).map(slot).collect(),
+                    }
+                };
+                let changes = (0..16).map(account).collect();
+                let mut updater = Updater { pages: &mut pages, hasher: &Hasher::cpu() };
+                let Written::Tree(tree) = updater.update::<AccountRecord>(None, changes, 0).unwrap() else {
+                    panic!("{slots} slots")
+                };
+                let mut progress = |_: &Verified| ();
+                let mut verifier = Verifier {
+                    pages: &mut pages,
+                    hasher: &Hasher::cpu(),
+                    met: HashSet::new(),
+                    found: Verified::default(),
+                    progress: &mut progress,
+                };
+                verifier.tree::<AccountRecord>(&tree, &mut |_| ()).unwrap();
+                assert_eq!((verifier.found.accounts, verifier.found.slots), (16, 16 * slots));
+            }
+        }
     }
 }

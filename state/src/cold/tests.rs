@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 
 /// Pages in memory, as bytes: every read checks them.
 #[derive(Debug, Default)]
-struct Memory {
+pub(super) struct Memory {
     pages: BTreeMap<PageNumber, Box<[u8; PAGE_BYTES]>>,
     next: u64,
     reads: u64,

@@ -3,7 +3,7 @@
 
 use super::{
     error::ColdError,
-    items::{BLINDED, Item, Items, Lookup, Reference, page_bytes, page_of},
+    items::{BLINDED, Item, Items, Lookup, Reference, page_of},
     merkle::{Batch, root_hash},
     pack::{Group, Subtrie},
     page::{Page, PageNumber},
@@ -133,7 +133,8 @@ impl<P: Pages> Updater<'_, P> {
         let is_whole = items.iter().all(|item| matches!(item, Item::Record(_)));
         let mut records: Vec<&mut L> = items.iter_mut().filter_map(Item::record_mut).collect();
         L::settle(&mut records, self.hasher);
-        if items.is_empty() || is_whole && page_bytes(&items) <= few {
+        let bytes: usize = items.iter().map(Item::bytes).sum();
+        if items.is_empty() || is_whole && bytes <= few {
             return Ok(Written::Few(items.into_iter().filter_map(Item::into_record).collect()));
         }
         let mut batch = Batch::default();
