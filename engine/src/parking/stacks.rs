@@ -49,7 +49,7 @@ impl Stacks {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 impl Stacks {
     pub(crate) fn spare(&self) -> usize {
         self.spare.lock().len()

@@ -73,8 +73,11 @@ pub enum ColdError {
     #[error(transparent)]
     Disk(Arc<DiskError>),
     /// A write or a sync failed before: it is not known what of it is on the disk, and nothing more is accepted. What was
-    /// acknowledged is found again when the store is opened.
-    #[error("the store accepts nothing more since a write failed: open it again")]
+    /// acknowledged is found again when the store is opened after a restart of the machine: before, the system may show what is not on
+    /// the disk.
+    #[error(
+        "the store accepts nothing more since a write failed: see to the disk, restart the machine, and open it again"
+    )]
     Failed,
     /// Something does not fit where it belongs.
     #[error("a {what} of {bytes} bytes: at most {most} fit")]

@@ -210,18 +210,33 @@ impl PageFile {
         self.map = pages;
     }
 
+    /// Keeps what the checkpoint before the last one refers to until there is another one.
+    pub(crate) fn hold(&mut self, before: &Space) {
+        self.held = self.space.take_all_of(before);
+    }
+
+    /// Makes durable what may be in the system's memory only.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub(crate) fn settle(&mut self) -> Result<(), ColdError> {
+        self.sync()
+    }
+
     /// The map of pages in use once the checkpoint is made.
     fn write_map(&mut self) -> Result<Vec<PageNumber>, ColdError> {
         let mut places = Vec::new();
         while (places.len() as u64) < self.space.map_len() {
-            places.push(self.space.take()?);
+            let place = self.space.take()?;
+            self.written.push(place);
+            places.push(place);
         }
         let mut after = self.space.clone();
         for page in self.freed.iter().chain(&self.held).chain(&self.map) {
             after.give(*page);
         }
         for (mut page, place) in after.map(&places).into_iter().zip(&places) {
-            self.written.push(*place);
             let checkpoint = self.checkpoint;
             self.submit(*place, page.seal(*place, checkpoint))?;
         }
@@ -279,7 +294,9 @@ impl PageFile {
 
     fn reap(&mut self, at_least: usize) -> Result<(), ColdError> {
         let mut completions = Vec::new();
-        self.queue.wait(at_least, None, &mut completions)?;
+        let waited = self.queue.wait(at_least, None, &mut completions);
+        self.has_failed |= waited.is_err();
+        waited?;
         match completions.into_iter().find_map(|completion| completion.result.err()) {
             Some(error) => {
                 self.has_failed = true;

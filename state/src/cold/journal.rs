@@ -94,6 +94,8 @@ struct Slot {
     file: OpenFile,
     /// What it holds; `None` if it was never written.
     segment: Option<u64>,
+    /// All of it was written when it was made.
+    is_whole: bool,
 }
 
 /// A record as it was found.
@@ -121,9 +123,15 @@ impl Journal {
         let queue = disk.queue()?;
         let mut slots = Vec::new();
         for name in disk.names()?.iter().filter(|name| name.starts_with(NAME)) {
-            slots.push(Slot { file: OpenFile::open(&disk, name, OpenMode::Existing)?, segment: None });
+            let file = OpenFile::open(&disk, name, OpenMode::Existing)?;
+            slots.push(Slot { file, segment: None, is_whole: false });
         }
-        let segment_pages = (segment_bytes / PAGE_BYTES as u64).max(4);
+        let mut lengths = Vec::with_capacity(slots.len());
+        for slot in &slots {
+            lengths.push(disk.len(slot.file.id())?);
+        }
+        let longest = lengths.iter().copied().fold(segment_bytes, u64::max);
+        let segment_pages = (longest / PAGE_BYTES as u64).max(4);
         let mut journal = Self {
             disk,
             queue,
@@ -139,8 +147,20 @@ impl Journal {
             syncs: 0,
         };
         for slot in 0..journal.slots.len() {
-            journal.slots[slot].segment = journal.read_head(slot)?.map(|(segment, _)| segment);
+            journal.slots[slot].segment = match journal.read_head(slot)? {
+                Some((segment, _)) => Some(segment),
+                None => journal.first_group(slot)?,
+            };
         }
+        // What is there has the size that it was made with; a file that holds nothing may not be whole.
+        let held = journal.slots.iter().zip(&lengths).filter(|(slot, _)| slot.segment.is_some());
+        let bytes = held.map(|(_, length)| *length).max().unwrap_or(segment_bytes);
+        journal.segment_pages = (bytes / PAGE_BYTES as u64).max(4);
+        for (slot, length) in journal.slots.iter_mut().zip(lengths) {
+            slot.is_whole = length >= journal.segment_pages * PAGE_BYTES as u64;
+        }
+        // Who made the files may have ended before their names were on the disk.
+        journal.disk.sync_directory()?;
         let found = journal.replay(from)?;
         Ok((journal, found))
     }
@@ -148,6 +168,11 @@ impl Journal {
     /// Where the next group goes.
     pub(crate) fn next(&self) -> Position {
         self.next
+    }
+
+    /// From where on records are needed.
+    pub(crate) fn needed(&self) -> Position {
+        self.needed
     }
 
     /// Syncs so far.
@@ -246,16 +271,19 @@ impl Journal {
 
     /// The file for a segment, made if there is none.
     fn slot_of(&mut self, segment: u64) -> Result<usize, ColdError> {
-        if let Some(slot) = self.place_of(segment) {
-            return Ok(slot);
-        }
-        let name = format!("{NAME}{:04}", self.slots.len());
-        let file = OpenFile::open(&self.disk, &name, OpenMode::Create)?;
-        self.slots.push(Slot { file, segment: None });
-        let slot = self.slots.len() - 1;
+        let slot = match self.place_of(segment) {
+            Some(slot) if self.slots[slot].is_whole => return Ok(slot),
+            Some(slot) => slot,
+            None => {
+                let name = format!("{NAME}{:04}", self.slots.len());
+                let file = OpenFile::open(&self.disk, &name, OpenMode::Create)?;
+                self.slots.push(Slot { file, segment: None, is_whole: false });
+                self.slots.len() - 1
+            }
+        };
         // Written, not only reserved: the system would note, at the first sync of each page, that it now is.
         let end = self.segment_pages * PAGE_BYTES as u64;
-        let mut offset = 0;
+        let mut offset = self.disk.len(self.slots[slot].file.id())?.next_multiple_of(PAGE_BYTES as u64);
         while offset < end {
             let mut buffer = self.disk.buffers().take(FILL_BYTES.min(end - offset) as usize);
             buffer.fill(0);
@@ -265,6 +293,7 @@ impl Journal {
         }
         self.complete(slot, Operation::Sync)?;
         self.disk.sync_directory()?;
+        self.slots[slot].is_whole = true;
         Ok(slot)
     }
 
@@ -341,37 +370,38 @@ impl Journal {
         Ok(found)
     }
 
-    /// If a group behind the end says that more was durable than what was found, something is lost.
+    /// The segment of the group that a file begins with, for one whose head is damaged.
+    fn first_group(&mut self, slot: usize) -> Result<Option<u64>, ColdError> {
+        let Some(page) = self.read(slot, 1, 1)? else { return Ok(None) };
+        let Some((segment, sequence)) = is_group(&page) else { return Ok(None) };
+        let place = Position { segment, page: 1, sequence, chain: 0 };
+        Ok(self.group_in(slot, place)?.map(|_| segment))
+    }
+
+    /// If a group behind the end says that more was durable than what was found, something is lost. Looks at all files, whatever
+    /// they say that they hold.
     fn check_end(&mut self) -> Result<(), ColdError> {
+        const CHUNK_PAGES: u64 = 256;
         for slot in 0..self.slots.len() {
-            let Some(segment) = self.slots[slot].segment.filter(|segment| *segment >= self.next.segment)
-            else {
-                continue;
-            };
-            let mut page = if segment == self.next.segment { self.next.page + 1 } else { 1 };
+            let mut page = 1;
             while page < self.segment_pages {
-                let place = Position { segment, page, ..self.next };
-                if let Some(sequence) = self.sequence_at(slot, place)?
-                    && sequence > self.next.sequence
-                    && let Some(group) = self.group_at(Position { sequence, ..place })?
-                    && group.durable > self.next.sequence
-                {
-                    return Err(ColdError::Journal {
-                        missing: self.next.to_string(),
-                        behind: Position { sequence, ..place }.to_string(),
-                    });
+                let count = CHUNK_PAGES.min(self.segment_pages - page);
+                let Some(chunk) = self.read(slot, page, count)? else { break };
+                for (number, bytes) in (page..).zip(chunk.chunks_exact(PAGE_BYTES)) {
+                    let Some((segment, sequence)) = is_group(bytes) else { continue };
+                    if segment < self.next.segment || sequence <= self.next.sequence {
+                        continue;
+                    }
+                    let place = Position { segment, page: number, sequence, chain: 0 };
+                    if self.group_in(slot, place)?.is_some_and(|group| group.durable > self.next.sequence) {
+                        let (missing, behind) = (self.next.to_string(), place.to_string());
+                        return Err(ColdError::Journal { missing, behind });
+                    }
                 }
-                page += 1;
+                page += count;
             }
         }
         Ok(())
-    }
-
-    /// The first record of what may be a group.
-    fn sequence_at(&mut self, slot: usize, place: Position) -> Result<Option<u64>, ColdError> {
-        let Some(page) = self.read(slot, place.page, 1)? else { return Ok(None) };
-        let is_group = page[8..11] == GROUP_MAGIC && u64_at(&page, 12) == place.segment;
-        Ok(is_group.then(|| u64_at(&page, 20)))
     }
 
     /// The group at a position; `None` if there is none that is whole.
@@ -379,6 +409,11 @@ impl Journal {
         let Some(slot) = self.slots.iter().position(|slot| slot.segment == Some(place.segment)) else {
             return Ok(None);
         };
+        self.group_in(slot, place)
+    }
+
+    /// The group at a place of a file.
+    fn group_in(&mut self, slot: usize, place: Position) -> Result<Option<Group>, ColdError> {
         if place.page >= self.segment_pages {
             return Ok(None);
         }
@@ -461,6 +496,11 @@ struct Group {
 
 fn checksum(seed: u64, bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot_with_seed(seed, bytes)
+}
+
+/// Segment and first record of what may be a group.
+fn is_group(page: &[u8]) -> Option<(u64, u64)> {
+    (page[8..11] == GROUP_MAGIC).then(|| (u64_at(page, 12), u64_at(page, 20)))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {

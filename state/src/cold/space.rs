@@ -57,6 +57,15 @@ impl Space {
         self.count += 1;
     }
 
+    /// Takes all pages that another map has in use, and gives those that were free.
+    pub(crate) fn take_all_of(&mut self, other: &Self) -> Vec<PageNumber> {
+        let pages = (0..other.used.len() as u64 * 64).map(PageNumber);
+        let added: Vec<PageNumber> =
+            pages.filter(|page| other.is_used(*page) && !self.is_used(*page)).collect();
+        added.iter().for_each(|page| self.set(page.0));
+        added
+    }
+
     /// Takes a free page, from the beginning of the file on.
     ///
     /// # Errors

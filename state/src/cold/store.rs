@@ -130,10 +130,56 @@ impl Store {
         let lock = disk.lock()?;
         let names = disk.names()?;
         let most = (config.page_bytes_max / PAGE_BYTES as u64).min(PageNumber::END);
-        // The journal is made last: without it nothing was ever acknowledged.
-        let is_new = !names.iter().any(|name| name.starts_with(super::journal::NAME));
-        let file = OpenFile::open(&disk, PAGES, if is_new { OpenMode::Create } else { OpenMode::Existing })?;
-        let (superblock, pages) = if is_new {
+        let has_journal = names.iter().any(|name| name.starts_with(super::journal::NAME));
+        let has_pages = names.iter().any(|name| name == PAGES);
+        let mut queue = disk.queue()?;
+        let file =
+            OpenFile::open(&disk, PAGES, if has_journal { OpenMode::Existing } else { OpenMode::Create })?;
+        let id = file.id();
+        let mut read_all = |numbers: &[PageNumber]| read_pages(&*disk, &mut *queue, id, numbers);
+        let mut superblocks = || -> Result<(Superblock, Option<Superblock>), ColdError> {
+            let mut read = read_all(&[PageNumber(0), PageNumber(1)])?.into_iter();
+            let (Some(first), Some(second)) = (read.next(), read.next()) else {
+                unreachable!("as many pages as were asked for")
+            };
+            Superblock::newest([first, second])
+        };
+        let (superblock, needed, pages) = if has_journal {
+            let (superblock, before) = superblocks()?;
+            let mut read = |number: PageNumber| match read_all(&[number])?.pop() {
+                Some(Ok(page)) => Ok(page),
+                Some(Err(damage)) => Err(ColdError::Damaged { number, damage }),
+                None => unreachable!("as many pages as were asked for"),
+            };
+            let mut map = Vec::new();
+            let space = Space::read(superblock.map, most, |number| {
+                map.push(number);
+                read(number)
+            })?;
+            // Should the last superblock be lost later, the one before it must still lead to everything.
+            let before = before.and_then(|before| {
+                let space = Space::read(before.map, most, &mut read).ok()?;
+                Some((before, space))
+            });
+            let mut pages = PageFile::new(Arc::clone(&disk), file, space, superblock.checkpoint)?;
+            pages.set_map(map);
+            if let Some((_, space)) = &before {
+                pages.hold(space);
+            }
+            // Whoever wrote it may have ended before it was on the disk.
+            pages.settle()?;
+            (superblock, before.map_or(superblock.journal, |(before, _)| before.journal), pages)
+        } else {
+            // The journal is made last: without it nothing was ever acknowledged.
+            if has_pages
+                && let Ok((superblock, _)) = superblocks()
+                && !superblock.is_empty()
+            {
+                return Err(ColdError::Journal {
+                    missing: "every file of it".into(),
+                    behind: format!("checkpoint {}", superblock.checkpoint),
+                });
+            }
             let mut pages = PageFile::new(Arc::clone(&disk), file, Space::new(most), 0)?;
             let superblock = pages.commit(|map| Superblock {
                 checkpoint: 1,
@@ -147,29 +193,9 @@ impl Store {
                 codes: None,
             })?;
             disk.sync_directory()?;
-            (superblock, pages)
-        } else {
-            let mut queue = disk.queue()?;
-            let both = [PageNumber(0), PageNumber(1)];
-            let mut read = read_pages(&*disk, &mut *queue, file.id(), &both)?.into_iter();
-            let (Some(first), Some(second)) = (read.next(), read.next()) else {
-                unreachable!("as many pages as were asked for")
-            };
-            let superblock = Superblock::newest([first, second])?;
-            let mut map = Vec::new();
-            let space = Space::read(superblock.map, most, |number| {
-                map.push(number);
-                match read_pages(&*disk, &mut *queue, file.id(), &[number])?.pop() {
-                    Some(Ok(page)) => Ok(page),
-                    Some(Err(damage)) => Err(ColdError::Damaged { number, damage }),
-                    None => unreachable!("as many pages as were asked for"),
-                }
-            })?;
-            let mut pages = PageFile::new(Arc::clone(&disk), file, space, superblock.checkpoint)?;
-            pages.set_map(map);
-            (superblock, pages)
+            (superblock, superblock.journal, pages)
         };
-        let (journal, found) = Journal::open(
+        let (mut journal, found) = Journal::open(
             disk,
             config.segment_bytes,
             config.journal_bytes_max,
@@ -177,6 +203,7 @@ impl Store {
             random,
             superblock.journal,
         )?;
+        journal.release(needed);
         let mut open = Open {
             journal,
             pending: VecDeque::new(),
@@ -190,7 +217,7 @@ impl Store {
             open.last = BlockId { number: block.number, hash: block.hash };
             open.pending.push_back(Pending { block: Arc::new(block), behind });
         }
-        if is_new {
+        if !has_journal {
             open.journal.make()?;
         }
         let blocks = open.pending.iter().map(|pending| Arc::clone(&pending.block)).collect();
@@ -251,8 +278,8 @@ impl Store {
     /// [`ColdError::Order`] if they do not follow one another and the last; [`ColdError::TooLarge`], [`ColdError::Budget`]:
     /// nothing is kept then, and the store goes on. [`ColdError::Disk`]: it goes on no more ([`ColdError::Failed`]).
     pub fn append(&self, blocks: Vec<Arc<BlockRecord>>) -> Result<(), ColdError> {
-        let is_empty = self.checkpoint.lock().is_empty();
         let mut open = self.journal.lock();
+        let is_empty = self.checkpoint.lock().is_empty();
         let mut records = Vec::with_capacity(blocks.len());
         let before = open.last;
         for block in &blocks {
@@ -288,8 +315,11 @@ impl Store {
             return Err(ColdError::Failed);
         }
         let mut pages = self.pages.lock();
+        if pages.has_failed() {
+            return Err(ColdError::Failed);
+        }
         let superblock = *self.checkpoint.lock();
-        let (blocks, behind) = {
+        let (blocks, behind, is_released) = {
             let open = self.journal.lock();
             let mut blocks: Vec<Arc<BlockRecord>> = Vec::new();
             let mut behind = superblock.journal;
@@ -306,10 +336,20 @@ impl Store {
                 }
             }
             blocks.truncate(taken);
-            (blocks, behind)
+            (blocks, behind, open.journal.needed() == superblock.journal)
         };
-        let Some(last) = blocks.last().cloned() else { return Ok(false) };
-        let made = self.write_pages(&mut pages, &superblock, &blocks, &last, hasher);
+        let (block, made) = match blocks.last() {
+            Some(last) => {
+                let block = (last.number, last.hash, last.root);
+                (block, self.write_pages(&mut pages, &superblock, &blocks, last, hasher))
+            }
+            // Once more the same, so that the journal before it is needed no more.
+            None if !is_released => {
+                let block = (superblock.block, superblock.hash, superblock.root);
+                (block, Ok((superblock.accounts, superblock.codes)))
+            }
+            None => return Ok(false),
+        };
         let (accounts, codes) = match made {
             Ok(trees) => trees,
             Err(error) => {
@@ -323,9 +363,9 @@ impl Store {
         let committed = pages.commit(|map| Superblock {
             checkpoint,
             seed: self.seed,
-            block: last.number,
-            hash: last.hash,
-            root: last.root,
+            block: block.0,
+            hash: block.1,
+            root: block.2,
             journal: behind,
             map,
             accounts,
@@ -381,15 +421,17 @@ impl Store {
     ///
     /// As [`Store::account`].
     pub fn slot(&self, account: &B256, key: &B256) -> Result<U256, ColdError> {
-        let storage = self.account_record(account)?.map_or(Storage::Empty, |record| record.storage);
-        match storage {
+        let mut pages = self.pages.lock();
+        let Some(tree) = self.checkpoint.lock().accounts else { return Ok(U256::ZERO) };
+        let record: Option<AccountRecord> = find(&mut *pages, &tree, account)?;
+        match record.map_or(Storage::Empty, |record| record.storage) {
             Storage::Empty => Ok(U256::ZERO),
             Storage::Inline(_, slots) => {
                 let at = slots.binary_search_by_key(key, |slot| slot.key);
                 Ok(at.map_or(U256::ZERO, |at| slots[at].value))
             }
             Storage::Pages(tree) => {
-                let slot = find::<Slot, _>(&mut *self.pages.lock(), &tree, key)?;
+                let slot = find::<Slot, _>(&mut *pages, &tree, key)?;
                 Ok(slot.map_or(U256::ZERO, |slot| slot.value))
             }
             Storage::Blinded(_) => Err(ColdError::Blinded { key: *account, nibbles: 64 }),

@@ -83,12 +83,12 @@ impl Superblock {
         Some(Self { checkpoint, seed, block, hash, root, journal, map, accounts, codes })
     }
 
-    /// The newer of two that is whole.
+    /// The newer of two that is whole, and the other one if it is the one before.
     ///
     /// # Errors
     ///
     /// [`ColdError::Superblocks`] if none is; [`ColdError::Version`] if one is of a newer form than is known.
-    pub(crate) fn newest(pages: [Result<Page, PageDamage>; 2]) -> Result<Self, ColdError> {
+    pub(crate) fn newest(pages: [Result<Page, PageDamage>; 2]) -> Result<(Self, Option<Self>), ColdError> {
         let parsed = pages.map(|page| {
             let page = page?;
             if page.kind() != PageKind::Super {
@@ -105,9 +105,12 @@ impl Superblock {
             }
         }
         match parsed {
-            [Ok(first), Ok(second)] if first.checkpoint > second.checkpoint => Ok(first),
-            [_, Ok(second)] => Ok(second),
-            [Ok(first), Err(_)] => Ok(first),
+            [Ok(one), Ok(other)] => {
+                let (newer, older) =
+                    if one.checkpoint > other.checkpoint { (one, other) } else { (other, one) };
+                Ok((newer, (older.checkpoint + 1 == newer.checkpoint).then_some(older)))
+            }
+            [Ok(only), Err(_)] | [Err(_), Ok(only)] => Ok((only, None)),
             [Err(first), Err(second)] => Err(ColdError::Superblocks { first, second }),
         }
     }
