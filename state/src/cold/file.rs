@@ -340,53 +340,29 @@ fn send(queue: &mut dyn Queue, file: FileId, tag: u64, operation: Operation) {
     }
 }
 
-/// Reads pages through a queue in which nothing is in flight, as many at once as it takes.
-pub(crate) fn read_pages(
+/// Reads a page through a queue in which nothing is in flight.
+pub(crate) fn read_page(
     disk: &dyn Disk,
     queue: &mut dyn Queue,
     file: FileId,
-    numbers: &[PageNumber],
-) -> Result<Vec<Result<Page, PageDamage>>, ColdError> {
-    let mut pages: Vec<Option<Result<Page, PageDamage>>> = (0..numbers.len()).map(|_| None).collect();
-    let mut failed: Option<DiskError> = None;
-    let mut next = 0;
-    let mut completions = Vec::new();
-    while next < numbers.len() || queue.in_flight() > 0 {
-        while next < numbers.len() && queue.in_flight() < queue.capacity() && failed.is_none() {
-            let buffer = disk.buffers().take(PAGE_BYTES);
-            let operation = Operation::Read { offset: numbers[next].offset(), buffer };
-            send(queue, file, next as u64, operation);
-            next += 1;
-        }
-        if queue.in_flight() == 0 {
-            break;
-        }
-        queue.wait(1, None, &mut completions)?;
-        for completion in completions.drain(..) {
-            let at = completion.tag as usize;
-            match completion.result {
-                Ok(_) => {}
-                // No page was ever written there.
-                Err(DiskError::BeyondEnd { .. }) => {
-                    pages[at] = Some(Err(PageDamage::Magic));
-                    continue;
-                }
-                Err(error) => {
-                    failed = failed.or(Some(error));
-                    continue;
-                }
-            }
-            if let Some(buffer) = completion.buffer {
-                let mut bytes = zeroed();
-                bytes.copy_from_slice(&buffer);
-                pages[at] = Some(Page::open(bytes, numbers[at]));
-            }
-        }
+    number: PageNumber,
+) -> Result<Result<Page, PageDamage>, ColdError> {
+    let buffer = disk.buffers().take(PAGE_BYTES);
+    let operation = Operation::Read { offset: number.offset(), buffer };
+    match super::journal::complete(queue, file, operation) {
+        Ok(completion) => Ok(open_page(completion.buffer, number)),
+        Err(DiskError::BeyondEnd { .. }) => Ok(Err(PageDamage::Magic)),
+        Err(error) => Err(error.into()),
     }
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(pages.into_iter().map(|page| page.unwrap_or(Err(PageDamage::Magic))).collect()),
+}
+
+/// A page out of the buffer that it was read into.
+fn open_page(buffer: Option<Buffer>, number: PageNumber) -> Result<Page, PageDamage> {
+    let mut bytes = zeroed();
+    if let Some(buffer) = buffer {
+        bytes.copy_from_slice(&buffer);
     }
+    Page::open(bytes, number)
 }
 
 impl PageFile {
@@ -426,15 +402,11 @@ impl PageFile {
         let mut reaped = Ok(());
         for completion in completions {
             let number = PageNumber(completion.tag);
-            let page = match (completion.result, completion.buffer) {
-                (Ok(_), Some(buffer)) => {
-                    let mut bytes = zeroed();
-                    bytes.copy_from_slice(&buffer);
-                    Page::open(bytes, number)
-                }
+            let page = match completion.result {
+                Ok(_) => open_page(completion.buffer, number),
                 // No page was ever written there.
-                (Ok(_), None) | (Err(DiskError::BeyondEnd { .. }), _) => Err(PageDamage::Magic),
-                (Err(error), _) => {
+                Err(DiskError::BeyondEnd { .. }) => Err(PageDamage::Magic),
+                Err(error) => {
                     self.ahead.remove(&number);
                     reaped = Err(error.into());
                     continue;
@@ -470,9 +442,8 @@ impl Pages for PageFile {
         Ok(pages)
     }
 
-    fn prefetch(&mut self, numbers: &[PageNumber]) -> Result<(), ColdError> {
+    fn prefetch(&mut self, numbers: &[PageNumber]) {
         self.submit_reads(numbers);
-        Ok(())
     }
 
     fn write(&mut self, mut page: Page) -> Result<PageNumber, ColdError> {

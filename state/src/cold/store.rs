@@ -4,7 +4,7 @@ use super::{
     block::BlockRecord,
     codes::{CodeRecord, NewCode},
     error::ColdError,
-    file::{OpenFile, PAGES, PageCounts, PageFile, read_pages},
+    file::{OpenFile, PAGES, PageCounts, PageFile, read_page},
     journal::{Durability, Found, Journal, Position},
     leaves::{AccountUpdate, SlotUpdate},
     page::{PAGE_BYTES, PageNumber},
@@ -25,10 +25,7 @@ use citius_io::{DirectoryLock, Disk, OpenMode};
 use parking_lot::Mutex;
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 /// How a store uses its disk.
@@ -64,8 +61,6 @@ pub struct Store {
     journal: Mutex<Open>,
     pages: Mutex<PageFile>,
     checkpoint: Mutex<Superblock>,
-    /// Writing a checkpoint failed: it is not known what of it is on the disk.
-    failed: AtomicBool,
 }
 
 /// The journal, and what is in it and not in the pages.
@@ -136,21 +131,11 @@ impl Store {
         let file =
             OpenFile::open(&disk, PAGES, if has_journal { OpenMode::Existing } else { OpenMode::Create })?;
         let id = file.id();
-        let mut read_all = |numbers: &[PageNumber]| read_pages(&*disk, &mut *queue, id, numbers);
-        let mut superblocks = || -> Result<(Superblock, Option<Superblock>), ColdError> {
-            let mut read = read_all(&[PageNumber(0), PageNumber(1)])?.into_iter();
-            let (Some(first), Some(second)) = (read.next(), read.next()) else {
-                unreachable!("as many pages as were asked for")
-            };
-            Superblock::newest([first, second])
-        };
+        let mut read = |number| read_page(&*disk, &mut *queue, id, number);
+        let mut superblocks = || Superblock::newest([read(PageNumber(0))?, read(PageNumber(1))?]);
         let (superblock, needed, pages) = if has_journal {
             let (superblock, before) = superblocks()?;
-            let mut read = |number: PageNumber| match read_all(&[number])?.pop() {
-                Some(Ok(page)) => Ok(page),
-                Some(Err(damage)) => Err(ColdError::Damaged { number, damage }),
-                None => unreachable!("as many pages as were asked for"),
-            };
+            let mut read = |number| read(number)?.map_err(|damage| ColdError::Damaged { number, damage });
             let mut map = Vec::new();
             let space = Space::read(superblock.map, most, |number| {
                 map.push(number);
@@ -228,7 +213,6 @@ impl Store {
             journal: Mutex::new(open),
             pages: Mutex::new(pages),
             checkpoint: Mutex::new(superblock),
-            failed: AtomicBool::new(false),
         };
         Ok(Opened { store, blocks })
     }
@@ -278,6 +262,9 @@ impl Store {
     /// [`ColdError::Order`] if they do not follow one another and the last; [`ColdError::TooLarge`], [`ColdError::Budget`]:
     /// nothing is kept then, and the store goes on. [`ColdError::Disk`]: it goes on no more ([`ColdError::Failed`]).
     pub fn append(&self, blocks: Vec<Arc<BlockRecord>>) -> Result<(), ColdError> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
         let mut open = self.journal.lock();
         let is_empty = self.checkpoint.lock().is_empty();
         let mut records = Vec::with_capacity(blocks.len());
@@ -311,9 +298,6 @@ impl Store {
     /// [`ColdError::WrongRoot`] if the pages would not have the block's root, [`ColdError::Budget`], [`ColdError::Damaged`]: the
     /// last checkpoint stands then. [`ColdError::Disk`]: no more checkpoints are made ([`ColdError::Failed`]).
     pub fn checkpoint(&self, through: u64, hasher: &Hasher) -> Result<bool, ColdError> {
-        if self.failed.load(Ordering::Relaxed) {
-            return Err(ColdError::Failed);
-        }
         let mut pages = self.pages.lock();
         if pages.has_failed() {
             return Err(ColdError::Failed);
@@ -355,7 +339,6 @@ impl Store {
             Err(error) => {
                 // Of writes that were under way the flag tells.
                 let _ = pages.abandon();
-                self.failed.store(pages.has_failed(), Ordering::Relaxed);
                 return Err(error);
             }
         };
@@ -375,7 +358,6 @@ impl Store {
             Ok(committed) => committed,
             Err(error) => {
                 let _ = pages.abandon();
-                self.failed.store(pages.has_failed(), Ordering::Relaxed);
                 return Err(error);
             }
         };

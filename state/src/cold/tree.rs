@@ -18,13 +18,7 @@ pub(crate) trait Pages {
     fn read(&mut self, numbers: &[PageNumber]) -> Result<Vec<Page>, ColdError>;
 
     /// These are about to be read.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says of reads before.
-    fn prefetch(&mut self, _numbers: &[PageNumber]) -> Result<(), ColdError> {
-        Ok(())
-    }
+    fn prefetch(&mut self, _numbers: &[PageNumber]) {}
 
     /// Writes a page to a place where none was.
     fn write(&mut self, page: Page) -> Result<PageNumber, ColdError>;
@@ -169,7 +163,7 @@ impl<P: Pages> Updater<'_, P> {
         // Those of all children at once, while the first is worked on.
         let ahead: Vec<PageNumber> =
             children.iter().flat_map(|(_, child)| &child.below).map(|(number, _)| *number).collect();
-        self.pages.prefetch(&ahead)?;
+        self.pages.prefetch(&ahead);
         for (number, child) in children {
             let own = self.change(child)?;
             self.pages.free(number);
