@@ -601,3 +601,29 @@ fn a_read_that_fails_costs_a_checkpoint_and_nothing_else() {
     }
     assert!(failures > 20, "{failures} reads failed");
 }
+
+/// The journal's files are used again, but none that the superblock before the last one needs.
+#[test]
+fn the_older_superblock_leads_to_every_block_while_the_journal_goes_round() {
+    let chain = large_chain(4, 40);
+    let small = StoreConfig { segment_bytes: 32 << 10, ..config(Durability::Synced) };
+    let mut segments = 0;
+    for last in 10..=chain.blocks.len() {
+        let disk = SimDisk::new(SimConfig::default());
+        let store = Store::open(Arc::new(disk.clone()), small, drawn()).unwrap().store;
+        for block in &chain.blocks[..last] {
+            store.append(vec![Arc::clone(block)]).unwrap();
+            if block.number.is_multiple_of(4) {
+                store.checkpoint(u64::MAX, &Hasher::cpu()).unwrap();
+            }
+        }
+        let stats = store.stats();
+        segments = segments.max(stats.journal_bytes / small.segment_bytes);
+        drop(store);
+        disk.flip_bit("pages", (stats.checkpoint % 2 * 4096 + 100) * 8).unwrap();
+        let opened =
+            Store::open(Arc::new(disk), small, drawn()).unwrap_or_else(|error| panic!("{last}: {error}"));
+        assert_eq!(check(&opened, &chain, "by the older superblock"), last);
+    }
+    assert!(segments > 1, "the journal never went on to another file");
+}
