@@ -71,6 +71,17 @@ impl Line {
         self.pending.push_back(Pending { block, behind });
     }
 
+    /// Makes another block the last: the state follows the line that leads to it.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Unknown`] if it is not there.
+    pub(crate) fn follow(&mut self, hash: B256) -> Result<(), ColdError> {
+        let known = self.pending.iter().rev().map(Pending::id).chain(self.base).find(|id| id.hash == hash);
+        self.last = known.ok_or(ColdError::Unknown { hash })?;
+        Ok(())
+    }
+
     /// The blocks from the checkpoint up to one with this number, on the way to the last, and where the journal goes on behind them.
     /// Groups stay whole.
     pub(crate) fn through(&self, number: u64) -> Option<(Vec<Arc<BlockRecord>>, Position)> {

@@ -11,11 +11,14 @@
 //! | `merkle` | the roots of subtries out of either |
 //! | `pack` | what goes on which page |
 //! | `tree` | a trie on pages, and what it is after writes; `leaves` say what becomes of accounts and slots |
+//! | `parts` | subtries for the trie in memory to take in |
 //! | `walk`, `view` | the way to a key, page by page; the pages of a checkpoint for all who read beside the next one |
+//! | `asking` | reads that nobody waits for |
 //! | `verify` | everything read and hashed again |
 
+mod asking;
 mod block;
-mod codes;
+pub(crate) mod codes;
 mod error;
 mod file;
 mod items;
@@ -25,6 +28,7 @@ mod line;
 mod merkle;
 mod pack;
 mod page;
+pub(crate) mod parts;
 mod prefix;
 mod record;
 mod space;
@@ -34,8 +38,8 @@ mod superblock;
 mod tests;
 mod tree;
 mod verify;
-mod view;
-mod walk;
+pub(crate) mod view;
+pub(crate) mod walk;
 
 pub use block::BlockRecord;
 pub use error::{ColdError, PageDamage};

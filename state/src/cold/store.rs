@@ -293,6 +293,16 @@ impl Store {
         Ok(())
     }
 
+    /// Makes a block that was appended the last one, or the checkpoint's: checkpoints follow the line that leads to it. Nothing is written:
+    /// when the store is opened again, the last one is that which was appended last.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Unknown`].
+    pub fn follow(&self, hash: B256) -> Result<(), ColdError> {
+        self.journal.lock().line.follow(hash)
+    }
+
     /// Brings blocks up to one, and no further, from the journal to the pages: those on the way to the last one. Whoever appends or
     /// reads meanwhile waits for nothing. Whether there was anything to do.
     ///
@@ -375,7 +385,7 @@ impl Store {
     /// [`ColdError::Damaged`], [`ColdError::Disk`], [`ColdError::Blinded`].
     pub fn account(&self, key: &B256) -> Result<Option<Account>, ColdError> {
         match self.find(Sought::Account(*key))? {
-            Answer::Account(account) => Ok(account),
+            Answer::Account(found) => Ok(found.map(|(account, _)| account)),
             answer => unreachable!("an account is not {answer:?}"),
         }
     }

@@ -1,6 +1,7 @@
 //! The pages of the last checkpoint for all who read: beside one another, and beside the checkpoint in the making.
 
 use super::{
+    asking::Asking,
     error::ColdError,
     file::{OpenFile, open_page, read_page},
     page::{PAGE_BYTES, Page, PageNumber},
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     queues: Mutex<Vec<Box<dyn Queue>>>,
     reads: AtomicU64,
     hits: AtomicU64,
+    pub(super) asking: Asking,
 }
 
 impl Shared {
@@ -62,6 +64,7 @@ impl Shared {
             queues: Mutex::default(),
             reads: AtomicU64::new(0),
             hits: AtomicU64::new(0),
+            asking: Asking::default(),
         }
     }
 

@@ -16,6 +16,8 @@ use alloy_primitives::{B256, Bytes, U256};
 pub(crate) enum Sought {
     /// By the hash of its address.
     Account(B256),
+    /// The storage of an account, by the same.
+    Storage(B256),
     /// By the hashes of address and key.
     Slot(B256, B256),
     /// By its hash.
@@ -25,7 +27,9 @@ pub(crate) enum Sought {
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Account(Option<Account>),
+    /// With its storage root.
+    Account(Option<(Account, B256)>),
+    Storage(Box<Storage>),
     /// Zero if there is none.
     Slot(U256),
     Code(Option<Bytes>),
@@ -56,6 +60,9 @@ impl Walk {
         };
         let stage = match sought {
             Sought::Account(_) => start(superblock.accounts, Stage::Accounts, Answer::Account(None)),
+            Sought::Storage(_) => {
+                start(superblock.accounts, Stage::Accounts, Answer::Storage(Box::new(Storage::Empty)))
+            }
             Sought::Slot(..) => start(superblock.accounts, Stage::Accounts, Answer::Slot(U256::ZERO)),
             Sought::Code(_) => start(superblock.codes, Stage::Codes, Answer::Code(None)),
         };
@@ -91,7 +98,16 @@ impl Walk {
                 match lookup::<AccountRecord>(page, number, &key)? {
                     Lookup::Page(below) => Stage::Accounts(below),
                     Lookup::Absent => Stage::Done(Answer::Account(None)),
-                    Lookup::Record(record) => Stage::Done(Answer::Account(Some(record.account))),
+                    Lookup::Record(record) => {
+                        Stage::Done(Answer::Account(Some((record.account, record.storage.root()))))
+                    }
+                }
+            }
+            (Sought::Storage(key), Stage::Accounts(_)) => {
+                match lookup::<AccountRecord>(page, number, &key)? {
+                    Lookup::Page(below) => Stage::Accounts(below),
+                    Lookup::Absent => Stage::Done(Answer::Storage(Box::new(Storage::Empty))),
+                    Lookup::Record(record) => Stage::Done(Answer::Storage(Box::new(record.storage))),
                 }
             }
             (Sought::Slot(account, key), Stage::Accounts(_)) => {
