@@ -11,9 +11,16 @@
 //! | `pack` | what goes on which page |
 //! | `tree` | a trie on pages, and what it is after writes; `leaves` say what becomes of accounts and slots |
 //! | `verify` | everything read and hashed again |
+//! | `bulk` | a state that comes from elsewhere, in steps: [`Import`] |
+//! | `walk` | records of a trie in the order of their keys; `stream` hashes them |
+//! | `snapshot`, `chunk` | a state as files, by ranges of keys, each to be checked alone: [`Snapshot`] |
+//! | `compact` | pages moved to the beginning of the file, whose end is given back |
 
 mod block;
+mod bulk;
+mod chunk;
 mod codes;
+mod compact;
 mod error;
 mod file;
 mod items;
@@ -24,18 +31,24 @@ mod pack;
 mod page;
 mod prefix;
 mod record;
+mod snapshot;
 mod space;
 mod store;
+mod stream;
 mod superblock;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod verify;
+mod walk;
 
 pub use block::BlockRecord;
+pub use bulk::{Import, ImportAccount, ImportProgress, ImportStep};
+pub use compact::{Compacted, SpaceStats};
 pub use error::{ColdError, PageDamage};
 pub use file::PageCounts;
 pub use journal::Durability;
 pub use page::{PAGE_BYTES, PageNumber};
+pub use snapshot::{Exported, RangeEntry, Snapshot, SnapshotProgress};
 pub use store::{BlockId, Opened, Store, StoreConfig, StoreStats};
 pub use verify::Verified;

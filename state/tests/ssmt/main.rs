@@ -12,5 +12,6 @@ mod random;
 mod readers;
 mod stores;
 mod together;
+mod upkeep;
 mod versions;
 mod witnesses;

@@ -79,12 +79,12 @@ fn random_steps(random: &mut ChaCha8Rng, blocks: usize) -> Vec<Step> {
     steps
 }
 
-fn config(durability: Durability) -> StoreConfig {
+pub(crate) fn config(durability: Durability) -> StoreConfig {
     StoreConfig { segment_bytes: 128 << 10, durability, ..StoreConfig::default() }
 }
 
 /// Another number at each opening.
-fn drawn() -> u64 {
+pub(crate) fn drawn() -> u64 {
     static DRAWN: AtomicU64 = AtomicU64::new(7);
     DRAWN.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
 }
