@@ -13,5 +13,6 @@ mod random;
 mod readers;
 mod stores;
 mod together;
+mod upkeep;
 mod versions;
 mod witnesses;
