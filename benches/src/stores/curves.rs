@@ -94,6 +94,9 @@ fn measure(leaves: usize, journalled: usize, directory: &Path) -> Result<CurvePo
     filling::fill(&store, &world, &hasher)?;
     let fill_s = start.elapsed().as_secs_f64();
     let first = store.last().number + 1;
+    // Before the file grows by what is tried in vain below.
+    let stats = store.stats();
+    let disk_bytes = disk_bytes(directory)?;
     drop(store);
     let more = journalled.div_ceil(Writes::MAINNET_BLOCK.total()) as u64;
     let (checkpoint, last) = (first + BLOCKS - 1, first + BLOCKS + more - 1);
@@ -101,8 +104,6 @@ fn measure(leaves: usize, journalled: usize, directory: &Path) -> Result<CurvePo
     forget_files(directory)?;
 
     let (store, metered) = open(directory)?;
-    let stats = store.stats();
-    let disk_bytes = disk_bytes(directory)?;
     let (mut append, mut sync, mut beyond) = (Vec::new(), Vec::new(), Vec::new());
     let mut checkpoint_writes = 0;
     for number in first..=checkpoint {

@@ -221,3 +221,47 @@ fn by_nibble(points: Vec<Point>, depth: usize) -> Vec<(u8, Vec<Point>)> {
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_trie::HashBuilder;
+    use rand::{Rng, SeedableRng, rngs::SmallRng};
+    use std::{collections::BTreeMap, fs, process};
+
+    /// Keys that share a lot, so that there are extensions, and some are cut.
+    fn key(random: &mut SmallRng) -> B256 {
+        let mut key = B256::repeat_byte(random.random_range(0..3));
+        key[random.random_range(0..32)] = random.random();
+        key
+    }
+
+    #[test]
+    fn roots_and_values_are_those_of_a_trie_built_anew() {
+        for seed in 0..30 {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let path = std::env::temp_dir().join(format!("citius-nodes-{}-{seed}", process::id()));
+            let trie = NodeTrie::open(&path, 1).unwrap();
+            let mut all: BTreeMap<B256, Vec<u8>> = BTreeMap::new();
+            for _ in 0..6 {
+                let writes: BTreeMap<B256, Vec<u8>> = (0..random.random_range(1..40))
+                    .map(|_| (key(&mut random), (0..40).map(|_| random.random()).collect()))
+                    .collect();
+                all.extend(writes.clone());
+                let mut builder = HashBuilder::default();
+                for (key, value) in &all {
+                    builder.add_leaf(Nibbles::unpack(key), value);
+                }
+                let root = trie.write(writes.into_iter().collect()).unwrap();
+                assert_eq!(root, builder.root(), "seed {seed}");
+            }
+            for (key, value) in &all {
+                assert_eq!(trie.get(key).unwrap().as_ref(), Some(value), "seed {seed}");
+            }
+            let other = key(&mut random);
+            assert_eq!(trie.get(&other).unwrap().as_ref(), all.get(&other), "seed {seed}");
+            drop(trie);
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
