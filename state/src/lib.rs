@@ -22,6 +22,7 @@ mod account;
 mod change_set;
 pub mod cold;
 mod commits;
+pub mod durable;
 mod memory;
 mod reader;
 mod recording;

@@ -11,10 +11,13 @@
 //! Numbers of fixed width are little endian; nonce, balance, key, before and after are the bytes of the number without leading zeros,
 //! their count before them in one byte. Flags: 1 before exists, 2 after exists, 4 and 8 these have code, 16 storage wiped.
 
-use super::record::{Reader, write_short};
+use super::{
+    codes::bytecode,
+    record::{Reader, write_short},
+};
 use crate::{Account, AccountChange, ChangeSet, SlotChange};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
-use revm::bytecode::Bytecode;
+use std::sync::Arc;
 
 /// A block whose changes are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub struct BlockRecord {
     /// The state root after it.
     pub root: B256,
     /// What it changed.
-    pub changes: ChangeSet,
+    pub changes: Arc<ChangeSet>,
 }
 
 const BEFORE: u8 = 1;
@@ -69,10 +72,7 @@ impl BlockRecord {
             let hash = from.hash()?;
             let len = read_count(&mut from)?;
             let bytes = Bytes::copy_from_slice(from.take(len)?);
-            // Code from before EIP-3541 may begin as nothing that is known today does.
-            let code =
-                Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes));
-            Some((hash, code))
+            Some((hash, bytecode(bytes)))
         };
         let codes = (0..count).map(code).collect::<Option<_>>()?;
         from.0.is_empty().then_some(Self {
@@ -80,7 +80,7 @@ impl BlockRecord {
             hash,
             parent,
             root,
-            changes: ChangeSet { accounts, codes },
+            changes: Arc::new(ChangeSet { accounts, codes }),
         })
     }
 }
@@ -156,6 +156,7 @@ fn read_account(from: &mut Reader<'_>) -> Option<AccountChange> {
 mod tests {
     use super::*;
     use rand::{Rng, SeedableRng, rngs::SmallRng};
+    use revm::bytecode::Bytecode;
 
     pub(super) fn random_block(random: &mut SmallRng) -> BlockRecord {
         let number = |random: &mut SmallRng| {
@@ -195,10 +196,10 @@ mod tests {
             hash: B256::from(random.random::<[u8; 32]>()),
             parent: B256::from(random.random::<[u8; 32]>()),
             root: B256::from(random.random::<[u8; 32]>()),
-            changes: ChangeSet {
+            changes: Arc::new(ChangeSet {
                 accounts: (0..random.random_range(0..5)).map(|_| change(random)).collect(),
                 codes: (0..random.random_range(0..3)).map(|_| code(random)).collect(),
-            },
+            }),
         }
     }
 

@@ -7,11 +7,21 @@ use super::{
     tree::{Leaf, Pages, Updater},
 };
 use alloy_primitives::{B256, Bytes, keccak256};
+use revm::bytecode::Bytecode;
 
 /// Bytes of a code up to which it lies in its record.
 const INLINE_MAX: usize = 512;
 /// Bytes of a code at most: its pages' numbers are in one record.
 const BYTES_MAX: usize = 700 * BODY_BYTES;
+
+/// Code out of its bytes. Some that begin as a delegation does are none (they are older than [EIP-7702]), and some as nothing does that
+/// is known today (older than [EIP-3541]).
+///
+/// [EIP-7702]: https://eips.ethereum.org/EIPS/eip-7702
+/// [EIP-3541]: https://eips.ethereum.org/EIPS/eip-3541
+pub(crate) fn bytecode(bytes: Bytes) -> Bytecode {
+    Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes))
+}
 
 /// A code by its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,5 @@
 use super::page::PageNumber;
+use crate::{ssmt::error::TrieName, trie::update::path_text};
 use alloy_primitives::B256;
 use citius_io::DiskError;
 use std::sync::Arc;
@@ -60,6 +61,14 @@ pub enum ColdError {
         key: B256,
         /// How many of its nibbles are those of the subtrie.
         nibbles: u8,
+    },
+    /// Nothing is stored where the trie in memory has a subtrie by its hash.
+    #[error("{trie}: nothing is stored below path {}", path_text(path))]
+    Missing {
+        /// Which trie.
+        trie: TrieName,
+        /// The nibbles from the trie's root to the subtrie.
+        path: Vec<u8>,
     },
     /// Pages do not have the root that they are to have.
     #[error("the pages have the root {found}, not {expected}")]
@@ -133,6 +142,12 @@ pub enum ColdError {
         /// Where it is.
         place: String,
     },
+    /// A block is neither in the journal nor the checkpoint's.
+    #[error("block {hash} is not stored, or older than the last checkpoint")]
+    Unknown {
+        /// Its hash.
+        hash: B256,
+    },
     /// A block does not follow what is stored.
     #[error("block {number} follows {parent}, and the last that is stored is {last}")]
     Order {
@@ -144,6 +159,14 @@ pub enum ColdError {
         last: B256,
     },
 }
+
+impl PartialEq for ColdError {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for ColdError {}
 
 impl From<DiskError> for ColdError {
     fn from(error: DiskError) -> Self {

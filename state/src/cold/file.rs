@@ -45,7 +45,7 @@ impl Drop for OpenFile {
 pub(crate) struct PageFile {
     disk: Arc<dyn Disk>,
     queue: Box<dyn Queue>,
-    file: OpenFile,
+    file: Arc<OpenFile>,
     space: Space,
     /// The checkpoint in the making.
     checkpoint: u64,
@@ -55,7 +55,8 @@ pub(crate) struct PageFile {
     freed: Vec<PageNumber>,
     /// The map of the last checkpoint.
     map: Vec<PageNumber>,
-    /// Freed by the last checkpoint: the one before it still refers to them, and they are not in use by any to come.
+    /// Freed by the last checkpoint: the one before it still refers to them, and they are not in use by any to come. And what was
+    /// freed earlier, while somebody reads by an older checkpoint.
     held: Vec<PageNumber>,
     /// Bytes of the file.
     length: u64,
@@ -108,7 +109,7 @@ impl PageFile {
     /// The file after a checkpoint, or after none with an empty `space`.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
-        file: OpenFile,
+        file: Arc<OpenFile>,
         space: Space,
         checkpoint: u64,
     ) -> Result<Self, ColdError> {
@@ -158,7 +159,8 @@ impl PageFile {
         self.checkpoint
     }
 
-    /// Makes what was written durable, and then a superblock that refers to it. `superblock` gets the first page of the map.
+    /// Makes what was written durable, and then a superblock that refers to it. `superblock` gets the first page of the map. Of
+    /// pages that are to be used again `may_reuse` says whether nobody reads them any more; if not, they are kept.
     ///
     /// # Errors
     ///
@@ -166,6 +168,7 @@ impl PageFile {
     pub(crate) fn commit(
         &mut self,
         superblock: impl FnOnce(PageNumber) -> Superblock,
+        may_reuse: impl FnOnce(&[PageNumber]) -> bool,
     ) -> Result<Superblock, ColdError> {
         let map = self.write_map()?;
         self.flush()?;
@@ -182,9 +185,12 @@ impl PageFile {
         self.forget_reads();
         self.freed.append(&mut self.map);
         self.map = map;
-        for page in std::mem::replace(&mut self.held, std::mem::take(&mut self.freed)) {
-            self.space.give(page);
+        if may_reuse(&self.held) {
+            for page in self.held.drain(..) {
+                self.space.give(page);
+            }
         }
+        self.held.append(&mut self.freed);
         Ok(superblock)
     }
 
@@ -357,7 +363,7 @@ pub(crate) fn read_page(
 }
 
 /// A page out of the buffer that it was read into.
-fn open_page(buffer: Option<Buffer>, number: PageNumber) -> Result<Page, PageDamage> {
+pub(crate) fn open_page(buffer: Option<Buffer>, number: PageNumber) -> Result<Page, PageDamage> {
     let mut bytes = zeroed();
     if let Some(buffer) = buffer {
         bytes.copy_from_slice(&buffer);

@@ -182,6 +182,15 @@ pub(crate) enum Lookup<R> {
     Absent,
 }
 
+/// What a page has below a place.
+#[derive(Debug)]
+pub(crate) enum Below<R> {
+    /// All of it, sorted.
+    Items(Vec<Item<R>>),
+    /// It is on this page, if there is anything.
+    Page(PageNumber),
+}
+
 /// A page, taken apart as far as is needed to find a key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Items<'a> {
@@ -249,9 +258,25 @@ impl<'a> Items<'a> {
     ///
     /// [`ColdError::Damaged`] if an item on the way cannot be; [`ColdError::Blinded`].
     pub(crate) fn find<R: Record>(&self, key: &B256) -> Result<Lookup<R>, ColdError> {
+        let Some(at) = self.last_up_to(key)? else { return Ok(Lookup::Absent) };
+        let item: Item<R> = self.item(at)?;
+        if !item.prefix().leads_to(key) {
+            return Ok(Lookup::Absent);
+        }
+        match item {
+            Item::Record(record) => Ok(Lookup::Record(record)),
+            Item::Reference(Reference { page: BLINDED, prefix, .. }) => {
+                Err(ColdError::Blinded { key: *key, nibbles: prefix.nibbles() })
+            }
+            Item::Reference(reference) => Ok(Lookup::Page(reference.page)),
+        }
+    }
+
+    /// The last item whose place is not behind a key. Only where the key begins as all places do.
+    fn last_up_to(&self, key: &B256) -> Result<Option<usize>, ColdError> {
         let (shared, tail) = key.split_at(self.shared.len());
         if shared != self.shared {
-            return Ok(Lookup::Absent);
+            return Ok(None);
         }
         let (mut low, mut high) = (0, self.count);
         while low < high {
@@ -266,17 +291,52 @@ impl<'a> Items<'a> {
                 high = middle;
             }
         }
-        let Some(at) = low.checked_sub(1) else { return Ok(Lookup::Absent) };
-        let item: Item<R> = self.item(at)?;
-        if !item.prefix().leads_to(key) {
-            return Ok(Lookup::Absent);
+        Ok(low.checked_sub(1))
+    }
+
+    /// What it has below a place.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Damaged`] if an item there cannot be; [`ColdError::Blinded`].
+    pub(crate) fn below<R: Record>(&self, place: &Prefix) -> Result<Below<R>, ColdError> {
+        let key = place.key();
+        if let Lookup::Page(page) = self.find_place::<R>(place)? {
+            return Ok(Below::Page(page));
         }
-        match item {
-            Item::Record(record) => Ok(Lookup::Record(record)),
-            Item::Reference(Reference { page: BLINDED, prefix, .. }) => {
-                Err(ColdError::Blinded { key: *key, nibbles: prefix.nibbles() })
+        let bytes = place.byte_len().min(self.shared.len());
+        // Half a byte of the place may stand against a whole one.
+        let full = usize::from(place.nibbles() / 2).min(bytes);
+        if self.shared[..full] != key[..full] {
+            return Ok(Below::Items(Vec::new()));
+        }
+        let mut items = Vec::new();
+        let is_before = |at: &usize| {
+            let place_of = self.shared.iter().chain(self.rest(*at).unwrap_or_default());
+            place_of.cmp(&key[..place.byte_len()]).is_lt()
+        };
+        for at in (0..self.count).skip_while(is_before) {
+            let item: Item<R> = self.item(at)?;
+            if !place.contains(&item.prefix()) {
+                break;
             }
-            Item::Reference(reference) => Ok(Lookup::Page(reference.page)),
+            items.push(item);
+        }
+        self.check_order(&items)?;
+        Ok(Below::Items(items))
+    }
+
+    /// The page that all is on which is below a place, if that is another one.
+    fn find_place<R: Record>(&self, place: &Prefix) -> Result<Lookup<R>, ColdError> {
+        let Some(at) = self.last_up_to(place.key())? else { return Ok(Lookup::Absent) };
+        match self.item::<R>(at)? {
+            Item::Reference(Reference { page, prefix, .. }) if prefix.contains(place) => {
+                if page == BLINDED {
+                    return Err(ColdError::Blinded { key: *place.key(), nibbles: prefix.nibbles() });
+                }
+                Ok(Lookup::Page(page))
+            }
+            _ => Ok(Lookup::Absent),
         }
     }
 
@@ -287,6 +347,11 @@ impl<'a> Items<'a> {
     /// [`ColdError::Damaged`] if one cannot be, or they are not in order, or one is below another.
     pub(crate) fn all<R: Record>(&self) -> Result<Vec<Item<R>>, ColdError> {
         let items: Vec<Item<R>> = (0..self.count).map(|at| self.item(at)).collect::<Result<_, _>>()?;
+        self.check_order(&items)?;
+        Ok(items)
+    }
+
+    fn check_order<R: Record>(&self, items: &[Item<R>]) -> Result<(), ColdError> {
         let is_parted = |pair: &[Item<R>]| {
             let (one, other) = (pair[0].prefix(), pair[1].prefix());
             one.key() < other.key() && !one.contains(&other)
@@ -294,6 +359,6 @@ impl<'a> Items<'a> {
         if !items.windows(2).all(is_parted) {
             return Err(ColdError::content(self.number, "its items are not in order"));
         }
-        Ok(items)
+        Ok(())
     }
 }

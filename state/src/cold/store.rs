@@ -7,12 +7,15 @@ use super::{
     file::{OpenFile, PAGES, PageCounts, PageFile, read_page},
     journal::{Durability, Found, Journal, Position},
     leaves::{AccountUpdate, SlotUpdate},
+    line::Line,
     page::{PAGE_BYTES, PageNumber},
-    record::{AccountRecord, Slot, Storage, Tree},
+    record::{AccountRecord, Tree},
     space::Space,
     superblock::Superblock,
-    tree::{Leaf, Updater, Written, find},
+    tree::{Leaf, Updater, Written},
     verify::{Verified, Verifier},
+    view::Shared,
+    walk::{Answer, Sought},
 };
 use crate::Account;
 use alloy_primitives::{
@@ -23,10 +26,7 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use citius_hashing::Hasher;
 use citius_io::{DirectoryLock, Disk, OpenMode};
 use parking_lot::Mutex;
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 /// How a store uses its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct StoreConfig {
     pub page_bytes_max: u64,
     /// Bytes that the journal may take.
     pub journal_bytes_max: u64,
+    /// Bytes of memory for pages that were read; at least one page is kept.
+    pub page_cache_bytes: u64,
     /// How far a block is kept when [`Store::append`] returns.
     pub durability: Durability,
 }
@@ -47,6 +49,7 @@ impl Default for StoreConfig {
             segment_bytes: 64 << 20,
             page_bytes_max: 80 << 30,
             journal_bytes_max: 4 << 30,
+            page_cache_bytes: 256 << 20,
             durability: Durability::Synced,
         }
     }
@@ -57,25 +60,25 @@ impl Default for StoreConfig {
 pub struct Store {
     _lock: DirectoryLock,
     config: StoreConfig,
-    seed: u64,
     journal: Mutex<Open>,
     pages: Mutex<PageFile>,
-    checkpoint: Mutex<Superblock>,
+    shared: Shared,
+    sizes: Mutex<Sizes>,
 }
 
 /// The journal, and what is in it and not in the pages.
 #[derive(Debug)]
 struct Open {
     journal: Journal,
-    pending: VecDeque<Pending>,
-    last: BlockId,
+    line: Line,
 }
 
-#[derive(Debug)]
-struct Pending {
-    block: Arc<BlockRecord>,
-    /// Where the journal goes on behind its group.
-    behind: Position,
+/// What the file of pages holds, as of the last checkpoint.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sizes {
+    used: u64,
+    end: u64,
+    counts: PageCounts,
 }
 
 /// A block by number and hash.
@@ -100,8 +103,12 @@ pub struct StoreStats {
     pub journal_bytes: u64,
     /// Syncs of the journal since the store was opened.
     pub journal_syncs: u64,
-    /// What checkpoints and reads did to the file of pages since.
+    /// What checkpoints did to the file of pages since.
     pub pages: PageCounts,
+    /// Pages that were read from the disk beside checkpoints.
+    pub reads: u64,
+    /// Pages that were found in the cache instead.
+    pub read_hits: u64,
 }
 
 /// A store that was opened.
@@ -109,7 +116,8 @@ pub struct StoreStats {
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// The blocks since its checkpoint, in order: they are not in the pages.
+    /// The blocks since its checkpoint, as they were appended: they are not in the pages. Each follows the checkpoint's or one before it;
+    /// where the chain was reorganised, several may follow one.
     pub blocks: Vec<Arc<BlockRecord>>,
 }
 
@@ -128,8 +136,8 @@ impl Store {
         let has_journal = names.iter().any(|name| name.starts_with(super::journal::NAME));
         let has_pages = names.iter().any(|name| name == PAGES);
         let mut queue = disk.queue()?;
-        let file =
-            OpenFile::open(&disk, PAGES, if has_journal { OpenMode::Existing } else { OpenMode::Create })?;
+        let mode = if has_journal { OpenMode::Existing } else { OpenMode::Create };
+        let file = Arc::new(OpenFile::open(&disk, PAGES, mode)?);
         let id = file.id();
         let mut read = |number| read_page(&*disk, &mut *queue, id, number);
         let mut superblocks = || Superblock::newest([read(PageNumber(0))?, read(PageNumber(1))?]);
@@ -146,7 +154,8 @@ impl Store {
                 let space = Space::read(before.map, most, &mut read).ok()?;
                 Some((before, space))
             });
-            let mut pages = PageFile::new(Arc::clone(&disk), file, space, superblock.checkpoint)?;
+            let mut pages =
+                PageFile::new(Arc::clone(&disk), Arc::clone(&file), space, superblock.checkpoint)?;
             pages.set_map(map);
             if let Some((_, space)) = &before {
                 pages.hold(space);
@@ -165,8 +174,8 @@ impl Store {
                     behind: format!("checkpoint {}", superblock.checkpoint),
                 });
             }
-            let mut pages = PageFile::new(Arc::clone(&disk), file, Space::new(most), 0)?;
-            let superblock = pages.commit(|map| Superblock {
+            let mut pages = PageFile::new(Arc::clone(&disk), Arc::clone(&file), Space::new(most), 0)?;
+            let first = |map| Superblock {
                 checkpoint: 1,
                 seed: random,
                 block: 0,
@@ -176,12 +185,13 @@ impl Store {
                 map,
                 accounts: None,
                 codes: None,
-            })?;
+            };
+            let superblock = pages.commit(first, |_| true)?;
             disk.sync_directory()?;
             (superblock, superblock.journal, pages)
         };
         let (mut journal, found) = Journal::open(
-            disk,
+            Arc::clone(&disk),
             config.segment_bytes,
             config.journal_bytes_max,
             superblock.seed,
@@ -189,30 +199,28 @@ impl Store {
             superblock.journal,
         )?;
         journal.release(needed);
-        let mut open = Open {
-            journal,
-            pending: VecDeque::new(),
-            last: BlockId { number: superblock.block, hash: superblock.hash },
-        };
+        let mut line = Line::new(superblock.base());
         for Found { bytes, behind } in found {
             let Some(block) = BlockRecord::read(&bytes) else {
                 return Err(ColdError::Record { place: behind.to_string() });
             };
-            open.check_order(&block, superblock.is_empty() && open.pending.is_empty())?;
-            open.last = BlockId { number: block.number, hash: block.hash };
-            open.pending.push_back(Pending { block: Arc::new(block), behind });
+            let block = Arc::new(block);
+            // What stands on a block before the checkpoint's was left behind by a reorganisation.
+            if line.check(std::slice::from_ref(&block)).is_ok() {
+                line.push(block, behind);
+            }
         }
         if !has_journal {
-            open.journal.make()?;
+            journal.make()?;
         }
-        let blocks = open.pending.iter().map(|pending| Arc::clone(&pending.block)).collect();
+        let blocks = line.blocks();
         let store = Self {
             _lock: lock,
             config,
-            seed: superblock.seed,
-            journal: Mutex::new(open),
+            journal: Mutex::new(Open { journal, line }),
+            sizes: Mutex::new(Sizes::of(&pages)),
             pages: Mutex::new(pages),
-            checkpoint: Mutex::new(superblock),
+            shared: Shared::new(disk, file, superblock, config.page_cache_bytes),
         };
         Ok(Opened { store, blocks })
     }
@@ -220,78 +228,83 @@ impl Store {
     /// The last block that was acknowledged; of an empty store number and hash are zero.
     #[must_use]
     pub fn last(&self) -> BlockId {
-        self.journal.lock().last
+        self.journal.lock().line.last()
     }
 
     /// The block whose state the pages hold, and its root.
     #[must_use]
     pub fn checkpoint_block(&self) -> (BlockId, B256) {
-        let superblock = *self.checkpoint.lock();
+        let superblock = self.shared.superblock();
         (BlockId { number: superblock.block, hash: superblock.hash }, superblock.root)
     }
 
     /// Blocks in the journal that are not in the pages.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.journal.lock().pending.len()
+        self.journal.lock().line.len()
     }
 
     /// What it holds.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        let checkpoint = self.checkpoint.lock().checkpoint;
+        let checkpoint = self.shared.superblock().checkpoint;
         let (journal_bytes, journal_syncs) = {
             let open = self.journal.lock();
             (open.journal.file_bytes(), open.journal.syncs())
         };
-        let pages = self.pages.lock();
+        let Sizes { used, end, counts } = *self.sizes.lock();
+        let (reads, read_hits) = self.shared.counts();
         StoreStats {
             checkpoint,
-            page_bytes: pages.space().count() * PAGE_BYTES as u64,
-            file_bytes: pages.space().end() * PAGE_BYTES as u64,
+            page_bytes: used * PAGE_BYTES as u64,
+            file_bytes: end * PAGE_BYTES as u64,
             journal_bytes,
             journal_syncs,
-            pages: pages.counts(),
+            pages: counts,
+            reads,
+            read_hits,
         }
     }
 
-    /// Keeps blocks, as one group with one sync: by the configured durability they are there when this returns.
+    /// Keeps blocks, as one group with one sync: by the configured durability they are there when this returns. A block follows the
+    /// last one, or after a reorganisation an earlier one, but none before the checkpoint's.
     ///
     /// # Errors
     ///
-    /// [`ColdError::Order`] if they do not follow one another and the last; [`ColdError::TooLarge`], [`ColdError::Budget`]:
+    /// [`ColdError::Order`] if one follows no block that is there; [`ColdError::TooLarge`], [`ColdError::Budget`]:
     /// nothing is kept then, and the store goes on. [`ColdError::Disk`]: it goes on no more ([`ColdError::Failed`]).
     pub fn append(&self, blocks: Vec<Arc<BlockRecord>>) -> Result<(), ColdError> {
         if blocks.is_empty() {
             return Ok(());
         }
         let mut open = self.journal.lock();
-        let is_empty = self.checkpoint.lock().is_empty();
-        let mut records = Vec::with_capacity(blocks.len());
-        let before = open.last;
-        for block in &blocks {
-            if let Err(error) =
-                open.check_order(block, is_empty && open.pending.is_empty() && records.is_empty())
-            {
-                open.last = before;
-                return Err(error);
-            }
-            open.last = BlockId { number: block.number, hash: block.hash };
+        open.line.check(&blocks)?;
+        let record = |block: &Arc<BlockRecord>| {
             let mut record = Vec::new();
             block.write(&mut record);
-            records.push(record);
-        }
-        if let Err(error) = open.journal.append(&records, self.config.durability) {
-            open.last = before;
-            return Err(error);
-        }
+            record
+        };
+        let records: Vec<Vec<u8>> = blocks.iter().map(record).collect();
+        open.journal.append(&records, self.config.durability)?;
         let behind = open.journal.next();
-        open.pending.extend(blocks.into_iter().map(|block| Pending { block, behind }));
+        for block in blocks {
+            open.line.push(block, behind);
+        }
         Ok(())
     }
 
-    /// Brings blocks up to one, and no further, from the journal to the pages. Whoever appends meanwhile waits for nothing.
-    /// Whether there was anything to do.
+    /// Makes a block that was appended the last one, or the checkpoint's: checkpoints follow the line that leads to it. Nothing is written:
+    /// when the store is opened again, the last one is that which was appended last.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Unknown`].
+    pub fn follow(&self, hash: B256) -> Result<(), ColdError> {
+        self.journal.lock().line.follow(hash)
+    }
+
+    /// Brings blocks up to one, and no further, from the journal to the pages: those on the way to the last one. Whoever appends or
+    /// reads meanwhile waits for nothing. Whether there was anything to do.
     ///
     /// # Errors
     ///
@@ -302,90 +315,67 @@ impl Store {
         if pages.has_failed() {
             return Err(ColdError::Failed);
         }
-        let superblock = *self.checkpoint.lock();
-        let (blocks, behind, is_released) = {
+        let superblock = self.shared.superblock();
+        let (taken, is_released) = {
             let open = self.journal.lock();
-            let mut blocks: Vec<Arc<BlockRecord>> = Vec::new();
-            let mut behind = superblock.journal;
-            // Whole groups: the journal goes on behind one.
-            let mut taken = 0;
-            for (number, pending) in open.pending.iter().enumerate() {
-                if pending.block.number > through {
-                    break;
-                }
-                let next = open.pending.get(number + 1);
-                blocks.push(Arc::clone(&pending.block));
-                if next.is_none_or(|next| next.behind != pending.behind) {
-                    (taken, behind) = (blocks.len(), pending.behind);
-                }
-            }
-            blocks.truncate(taken);
-            (blocks, behind, open.journal.needed() == superblock.journal)
+            (open.line.through(through), open.journal.needed() == superblock.journal)
         };
-        let (block, made) = match blocks.last() {
-            Some(last) => {
-                let block = (last.number, last.hash, last.root);
-                (block, self.write_pages(&mut pages, &superblock, &blocks, last, hasher))
+        let next = match &taken {
+            Some((blocks, behind)) => {
+                self.write_pages(&mut pages, &superblock, blocks, hasher).map(|(root, accounts, codes)| {
+                    let BlockId { number, hash } = blocks.last().map_or(superblock.id(), |last| last.id());
+                    let journal = *behind;
+                    Superblock { block: number, hash, root, journal, accounts, codes, ..superblock }
+                })
             }
             // Once more the same, so that the journal before it is needed no more.
-            None if !is_released => {
-                let block = (superblock.block, superblock.hash, superblock.root);
-                (block, Ok((superblock.accounts, superblock.codes)))
-            }
+            None if !is_released => Ok(superblock),
             None => return Ok(false),
         };
-        let (accounts, codes) = match made {
-            Ok(trees) => trees,
-            Err(error) => {
-                // Of writes that were under way the flag tells.
-                let _ = pages.abandon();
-                return Err(error);
-            }
-        };
         let checkpoint = pages.checkpoint();
-        let committed = pages.commit(|map| Superblock {
-            checkpoint,
-            seed: self.seed,
-            block: block.0,
-            hash: block.1,
-            root: block.2,
-            journal: behind,
-            map,
-            accounts,
-            codes,
-        });
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(error) => {
-                let _ = pages.abandon();
-                return Err(error);
+        let may_reuse = |numbers: &[PageNumber]| {
+            let may = self.shared.is_last_alone();
+            if may {
+                self.shared.forget(numbers);
             }
+            may
         };
-        *self.checkpoint.lock() = committed;
+        let committed =
+            next.and_then(|next| pages.commit(|map| Superblock { checkpoint, map, ..next }, may_reuse));
+        if committed.is_err() {
+            // Of writes that were under way the flag tells.
+            let _ = pages.abandon();
+        }
+        *self.sizes.lock() = Sizes::of(&pages);
+        let committed = committed?;
+        self.shared.advance(committed);
         let mut open = self.journal.lock();
-        open.pending.drain(..blocks.len());
+        if taken.is_some() {
+            open.line.advance(committed.id(), committed.journal);
+        }
         // Should the new superblock be lost, the one before it is found, and the blocks since that.
         open.journal.release(superblock.journal);
         Ok(true)
     }
 
+    /// The pages after blocks: their root, and where they are found.
     fn write_pages(
         &self,
         pages: &mut PageFile,
         superblock: &Superblock,
         blocks: &[Arc<BlockRecord>],
-        last: &BlockRecord,
         hasher: &Hasher,
-    ) -> Result<(Option<Tree>, Option<Tree>), ColdError> {
+    ) -> Result<(B256, Option<Tree>, Option<Tree>), ColdError> {
         let (accounts, codes) = updates(blocks, hasher);
         let mut updater = Updater { pages, hasher };
         let accounts = tree_of(updater.update::<AccountRecord>(superblock.accounts, accounts, 0)?);
         let codes = tree_of(updater.update::<CodeRecord>(superblock.codes, codes, 0)?);
         let found = accounts.map_or(EMPTY_ROOT_HASH, |tree| tree.root);
-        if found != last.root {
-            return Err(ColdError::WrongRoot { expected: last.root, found });
+        let expected = blocks.last().map_or(superblock.root, |last| last.root);
+        if found != expected {
+            return Err(ColdError::WrongRoot { expected, found });
         }
-        Ok((accounts, codes))
+        Ok((found, accounts, codes))
     }
 
     /// An account in the pages, by the hash of its address.
@@ -394,7 +384,10 @@ impl Store {
     ///
     /// [`ColdError::Damaged`], [`ColdError::Disk`], [`ColdError::Blinded`].
     pub fn account(&self, key: &B256) -> Result<Option<Account>, ColdError> {
-        Ok(self.account_record(key)?.map(|record| record.account))
+        match self.find(Sought::Account(*key))? {
+            Answer::Account(found) => Ok(found.map(|(account, _)| account)),
+            answer => unreachable!("an account is not {answer:?}"),
+        }
     }
 
     /// A slot in the pages, by the hashes of address and key; zero if there is none.
@@ -403,21 +396,31 @@ impl Store {
     ///
     /// As [`Store::account`].
     pub fn slot(&self, account: &B256, key: &B256) -> Result<U256, ColdError> {
-        let mut pages = self.pages.lock();
-        let Some(tree) = self.checkpoint.lock().accounts else { return Ok(U256::ZERO) };
-        let record: Option<AccountRecord> = find(&mut *pages, &tree, account)?;
-        match record.map_or(Storage::Empty, |record| record.storage) {
-            Storage::Empty => Ok(U256::ZERO),
-            Storage::Inline(_, slots) => {
-                let at = slots.binary_search_by_key(key, |slot| slot.key);
-                Ok(at.map_or(U256::ZERO, |at| slots[at].value))
-            }
-            Storage::Pages(tree) => {
-                let slot = find::<Slot, _>(&mut *pages, &tree, key)?;
-                Ok(slot.map_or(U256::ZERO, |slot| slot.value))
-            }
-            Storage::Blinded(_) => Err(ColdError::Blinded { key: *account, nibbles: 64 }),
+        match self.find(Sought::Slot(*account, *key))? {
+            Answer::Slot(value) => Ok(value),
+            answer => unreachable!("a slot is not {answer:?}"),
         }
+    }
+
+    /// A code in the pages, by its hash.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::account`].
+    pub fn code(&self, hash: &B256) -> Result<Option<Bytes>, ColdError> {
+        match self.find(Sought::Code(*hash))? {
+            Answer::Code(code) => Ok(code),
+            answer => unreachable!("a code is not {answer:?}"),
+        }
+    }
+
+    fn find(&self, sought: Sought) -> Result<Answer, ColdError> {
+        self.shared.find(&self.shared.view(), sought)
+    }
+
+    /// What reads the pages.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Reads all pages, and computes every hash again. `progress` is told of every page. Checkpoints wait for it.
@@ -431,7 +434,7 @@ impl Store {
         progress: &mut dyn FnMut(&Verified),
     ) -> Result<Verified, ColdError> {
         let mut pages = self.pages.lock();
-        let superblock = *self.checkpoint.lock();
+        let superblock = self.shared.superblock();
         let mut verifier = Verifier {
             pages: &mut *pages,
             hasher,
@@ -456,33 +459,11 @@ impl Store {
         found.lost = pages.live() - met.len() as u64;
         Ok(found)
     }
-
-    fn account_record(&self, key: &B256) -> Result<Option<AccountRecord>, ColdError> {
-        let mut pages = self.pages.lock();
-        let Some(tree) = self.checkpoint.lock().accounts else { return Ok(None) };
-        find(&mut *pages, &tree, key)
-    }
-
-    /// A code in the pages, by its hash.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::account`].
-    pub fn code(&self, hash: &B256) -> Result<Option<Bytes>, ColdError> {
-        let mut pages = self.pages.lock();
-        let Some(tree) = self.checkpoint.lock().codes else { return Ok(None) };
-        let record: Option<CodeRecord> = find(&mut *pages, &tree, hash)?;
-        record.map(|record| record.bytes(&mut *pages)).transpose()
-    }
 }
 
-impl Open {
-    fn check_order(&self, block: &BlockRecord, is_first: bool) -> Result<(), ColdError> {
-        let follows = block.parent == self.last.hash && block.number == self.last.number.wrapping_add(1);
-        if is_first || follows {
-            return Ok(());
-        }
-        Err(ColdError::Order { number: block.number, parent: block.parent, last: self.last.hash })
+impl Sizes {
+    fn of(pages: &PageFile) -> Self {
+        Self { used: pages.space().count(), end: pages.space().end(), counts: pages.counts() }
     }
 }
 
@@ -490,6 +471,15 @@ impl Superblock {
     /// Whether it is that of a store which never had a block.
     fn is_empty(&self) -> bool {
         self.checkpoint == 1
+    }
+
+    fn id(&self) -> BlockId {
+        BlockId { number: self.block, hash: self.hash }
+    }
+
+    /// The block that others may follow; none if any may be the first.
+    fn base(&self) -> Option<BlockId> {
+        (!self.is_empty()).then(|| self.id())
     }
 }
 

@@ -2,11 +2,13 @@
 
 use super::{
     error::{ColdError, PageDamage},
+    items::Lookup,
     leaves::SlotUpdate,
     page::{PAGE_BYTES, Page, PageNumber},
     record::{Slot, Tree},
-    tree::{Pages, Updater, Written, find},
+    tree::{Leaf, Pages, Updater, Written},
     verify::{Verified, Verifier, Verify},
+    walk::lookup,
 };
 use crate::trie::Trie;
 use alloy_primitives::{B256, U256, keccak256};
@@ -44,6 +46,19 @@ impl Pages for Memory {
 
     fn free(&mut self, number: PageNumber) {
         assert!(self.pages.remove(&number).is_some(), "{number} is freed twice, or was never written");
+    }
+}
+
+/// A key's record in a trie.
+fn find<L: Leaf>(pages: &mut Memory, tree: &Tree, key: &B256) -> Result<Option<L>, ColdError> {
+    let mut number = tree.page;
+    loop {
+        let page = pages.read(&[number])?.remove(0);
+        match lookup(&page, number, key)? {
+            Lookup::Record(record) => return Ok(Some(record)),
+            Lookup::Absent => return Ok(None),
+            Lookup::Page(below) => number = below,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     error::ColdError,
-    items::{BLINDED, Item, Items, Lookup, Reference, page_of},
+    items::{BLINDED, Item, Items, Reference, page_of},
     merkle::{Batch, root_hash},
     pack::{Group, Subtrie},
     page::{Page, PageNumber},
@@ -234,26 +234,5 @@ fn read_one<P: Pages>(pages: &mut P, number: PageNumber) -> Result<Page, ColdErr
     match pages.read(&[number])?.pop() {
         Some(page) => Ok(page),
         None => unreachable!("as many pages as were asked for"),
-    }
-}
-
-/// A key's record in a trie.
-///
-/// # Errors
-///
-/// [`ColdError::Damaged`], [`ColdError::Blinded`], and what the pages say.
-pub(crate) fn find<L: Leaf, P: Pages>(
-    pages: &mut P,
-    tree: &Tree,
-    key: &B256,
-) -> Result<Option<L>, ColdError> {
-    let mut number = tree.page;
-    loop {
-        let page = read_one(pages, number)?;
-        match Items::open(&page, number, L::KIND)?.find(key)? {
-            Lookup::Record(record) => return Ok(Some(record)),
-            Lookup::Absent => return Ok(None),
-            Lookup::Page(below) => number = below,
-        }
     }
 }

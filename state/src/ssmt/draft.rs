@@ -246,6 +246,7 @@ impl Shared {
             return !touched.is_empty() && inner.look_up(ssmt, parent, touched);
         }
         inner.look_up(ssmt, parent, touched);
+        let piece = if ssmt.cold.is_some() { inner.in_memory(ssmt, parent, piece) } else { piece };
         if self.write(ssmt, parent, inner, &piece).is_err() {
             // The seal will say what is wrong, if that is still so then.
             self.take_back(inner, &ssmt.shards);
@@ -345,6 +346,29 @@ impl Inner {
         true
     }
 
+    /// Of some slots those that are in memory: what must be read first is left to the seal, which reads many at once.
+    fn in_memory(
+        &mut self,
+        ssmt: &Ssmt,
+        parent: &Version,
+        mut piece: Vec<(SlotKey, U256)>,
+    ) -> Vec<(SlotKey, U256)> {
+        piece.retain(|((address, slot), _)| {
+            let key = *self.keys.entry(*address).or_insert_with(|| keccak256(address));
+            let found = match self.found.entry(*address) {
+                Entry::Occupied(found) => *found.into_mut(),
+                Entry::Vacant(place) => match ssmt.find_account(parent, key) {
+                    Ok(found) => *place.insert(found),
+                    Err(_) => return false,
+                },
+            };
+            let slot_key = keccak256(slot.to_be_bytes::<32>());
+            self.written.contains_key(&(*address, *slot))
+                || found.is_none_or(|found| ssmt.find_slot(key, &found, slot_key).is_ok())
+        });
+        piece
+    }
+
     /// The work of some slots, sorted as it must be.
     fn work_of(&mut self, piece: &[(SlotKey, U256)], hasher: &Hasher) -> NamedWork {
         let mut sorted: Vec<&(SlotKey, U256)> = piece.iter().collect();
@@ -418,8 +442,9 @@ impl Ssmt {
         let beforehand = std::mem::take(&mut inner.beforehand);
         let Made { top, logs, nodes_hashed } = self.work(&mut sealing, &parent, written, beforehand)?;
         let root = top.hash();
-        self.keep_codes(changes);
+        self.codes.keep(&changes.codes, shared.parent);
         let version = versions.insert(shared.parent, Arc::new(top), Arc::clone(changes), logs);
+        self.end_period(&mut sealing, version);
         let nodes_hashed = nodes_hashed + inner.stats.hashed;
         Ok((Sealed { version, root, nodes_hashed }, DraftStats { told, ..inner.stats }))
     }

@@ -1,6 +1,6 @@
-use crate::trie::update::path_text;
+use crate::{cold::ColdError, trie::update::path_text};
 use alloy_primitives::B256;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Which of the state's tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +41,9 @@ pub enum SsmtError {
         /// The nibbles from the trie's root to the node.
         path: Vec<u8>,
     },
+    /// A part of the state is not in memory, and its store failed to give it.
+    #[error(transparent)]
+    Cold(Arc<ColdError>),
     /// The changes list an account or a slot twice: which one counts nobody can say.
     #[error("the changes list the key with hash {key} in {trie} twice")]
     Repeated {
@@ -108,4 +111,10 @@ pub enum SsmtError {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+impl From<ColdError> for SsmtError {
+    fn from(error: ColdError) -> Self {
+        Self::Cold(Arc::new(error))
+    }
 }

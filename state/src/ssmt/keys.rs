@@ -23,7 +23,7 @@ const PIECES: usize = 4;
 
 /// A change set by hashed keys. Keys have numbers: first addresses, then slots, account by account.
 #[derive(Debug)]
-pub(super) struct HashedChanges {
+pub(crate) struct HashedChanges {
     changes: Arc<ChangeSet>,
     /// The number that each account's first slot has among slots, and how many slots there are.
     firsts: Vec<u32>,

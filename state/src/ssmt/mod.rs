@@ -12,14 +12,18 @@
 //! [yp]: https://ethereum.github.io/yellowpaper/paper.pdf
 
 pub(crate) mod account;
+mod asked;
 mod codes;
+mod cold;
 mod draft;
-mod error;
+pub(crate) mod error;
+mod evict;
 mod flat;
 mod header;
 mod import;
 mod keys;
 mod ownership;
+mod periods;
 mod proof;
 mod reader;
 mod shard;
@@ -28,10 +32,11 @@ mod top;
 mod version;
 mod way;
 mod witness;
-mod work;
+pub(crate) mod work;
 
 pub use draft::{Draft, DraftStats};
 pub use error::{SsmtError, TrieName, VersionId};
+pub use evict::EvictionStats;
 pub use flat::FlatCacheStats;
 pub use ownership::Ownership;
 pub use proof::{AccountProof, ProofError, StorageProof};

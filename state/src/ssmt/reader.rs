@@ -1,10 +1,18 @@
 use super::{
+    asked::Asked,
+    cold::Cold,
     error::{SsmtError, VersionId},
     flat::{Difference, Differs, FlatCache, FlatCacheStats, PATH_MAX},
     store::{FoundAccount, Ssmt},
     version::Version,
 };
-use crate::{Account, ReadError, StateKey, StateReader};
+use crate::{
+    Account, ReadError, StateKey, StateReader,
+    cold::{
+        codes::bytecode,
+        walk::{Answer, Sought},
+    },
+};
 use alloy_primitives::{
     Address, B256, U256,
     map::{AddressMap, HashMap},
@@ -12,7 +20,7 @@ use alloy_primitives::{
 use citius_hashing::keccak256;
 use parking_lot::RwLock;
 use revm::bytecode::Bytecode;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// Accounts whose place in the trie a reader remembers, before it forgets them all.
 const FOUND_MAX: usize = 1 << 16;
@@ -20,7 +28,8 @@ const FOUND_MAX: usize = 1 << 16;
 /// Reads one version of the state, from any number of threads. The version is kept as long as the reader lives.
 ///
 /// Values come from the cache that all readers share, wherever the head is meanwhile, else from the trie: then keys are
-/// hashed, and the cache is filled. In a partial state a key that is not there is [`ReadError::NotInWitness`].
+/// hashed, and the cache is filled. What is in neither is asked of the store, and answered by [`ReadError::Pending`] until it is read, unless
+/// the reader is [`blocking`](Self::blocking). In a partial state a key that is not there is [`ReadError::NotInWitness`].
 pub struct SsmtReader {
     ssmt: Arc<Ssmt>,
     version: Arc<Version>,
@@ -28,6 +37,10 @@ pub struct SsmtReader {
     /// Where accounts are in this version's trie, and the hashes of their addresses.
     found: RwLock<AddressMap<(B256, Option<FoundAccount>)>>,
     block_hashes: RwLock<HashMap<u64, B256>>,
+    /// What was asked of the store, if there is one, and found there.
+    asked: Arc<Asked>,
+    /// Whether a read of the store is waited for.
+    is_blocking: bool,
 }
 
 /// How the reader's version differs from the cache's values of an epoch. `None` if they are too far from each other.
@@ -59,6 +72,8 @@ impl Ssmt {
             view: RwLock::new(View { epoch: 0, difference: None }),
             found: RwLock::default(),
             block_hashes: RwLock::default(),
+            asked: Arc::default(),
+            is_blocking: false,
         };
         if let Some(flat) = &self.flat {
             reader.refresh(flat);
@@ -89,6 +104,14 @@ impl SsmtReader {
     /// Sets the hash of a block for this reader alone: it comes before what the trie was told.
     pub fn set_block_hash(&self, number: u64, hash: B256) {
         self.block_hashes.write().insert(number, hash);
+    }
+
+    /// The same, but reads of a store are waited for where they are asked for: no answer is
+    /// [`ReadError::Pending`].
+    #[must_use]
+    pub fn blocking(mut self) -> Self {
+        self.is_blocking = true;
+        self
     }
 
     /// Learns how the version differs from what the cache has now.
@@ -134,29 +157,102 @@ impl SsmtReader {
         }
     }
 
-    /// The account in the trie, and the hash of its address.
-    fn find(&self, address: Address) -> Result<(B256, Option<FoundAccount>), SsmtError> {
+    /// The account in the trie or the store, and the hash of its address.
+    fn find(&self, address: Address) -> Result<(B256, Option<FoundAccount>), ReadError> {
         if let Some(found) = self.found.read().get(&address) {
             return Ok(*found);
         }
+        let state_key = StateKey::Account(address);
         let key = keccak256(address.as_slice());
-        let versions = self.ssmt.at(self.version.id)?;
-        let found = (key, self.ssmt.find_account(&self.version, key)?);
-        drop(versions);
+        let in_trie = self.ssmt.at(self.version.id).and_then(|versions| {
+            let found = self.ssmt.find_account(&self.version, key);
+            drop(versions);
+            found
+        });
+        let found = match (in_trie, &self.ssmt.cold) {
+            (Err(SsmtError::Blinded { .. }), Some(_)) if self.is_blocking => self
+                .ssmt
+                .find_account_anywhere(&self.version, key)
+                .map_err(|error| read_error(state_key, error))?,
+            (Err(SsmtError::Blinded { .. }), Some(cold)) => {
+                match self.ask(cold, state_key, Sought::Account(key))? {
+                    Answer::Account(found) => found.map(FoundAccount::stored),
+                    answer => unreachable!("an account is not {answer:?}"),
+                }
+            }
+            (found, _) => found.map_err(|error| read_error(state_key, error))?,
+        };
         let mut known = self.found.write();
         if known.len() >= FOUND_MAX {
             known.clear();
         }
-        known.insert(address, found);
-        Ok(found)
+        known.insert(address, (key, found));
+        Ok((key, found))
     }
 
-    fn find_slot(&self, address: Address, slot: U256) -> Result<U256, SsmtError> {
+    fn find_slot(&self, address: Address, slot: U256) -> Result<U256, ReadError> {
         let (key, Some(found)) = self.find(address)? else { return Ok(U256::ZERO) };
+        let state_key = StateKey::Storage(address, slot);
         let slot_key = keccak256(&slot.to_be_bytes::<32>());
-        let versions = self.ssmt.at(self.version.id)?;
-        let value = self.ssmt.find_slot(key, &found, slot_key)?;
-        Ok(versions.before_draft(address, slot).unwrap_or(value))
+        let failed = |error| read_error(state_key, error);
+        let in_trie = {
+            let versions = self.ssmt.at(self.version.id).map_err(failed)?;
+            let value = self.ssmt.find_slot(key, &found, slot_key);
+            value.map(|value| versions.before_draft(address, slot).unwrap_or(value))
+        };
+        match (in_trie, &self.ssmt.cold) {
+            (Err(SsmtError::Blinded { .. }), Some(_)) if self.is_blocking => {
+                self.ssmt.find_slot_anywhere(key, &found, slot_key).map_err(failed)
+            }
+            (Err(SsmtError::Blinded { .. }), Some(cold)) => {
+                match self.ask(cold, state_key, Sought::Slot(key, slot_key))? {
+                    Answer::Slot(value) => Ok(value),
+                    answer => unreachable!("a slot is not {answer:?}"),
+                }
+            }
+            (value, _) => value.map_err(failed),
+        }
+    }
+
+    /// What a store has. Asked for once; who comes before the answer waits for it.
+    fn ask(&self, cold: &Cold, key: StateKey, sought: Sought) -> Result<Answer, ReadError> {
+        if let Some(answer) = self.asked.answer(key) {
+            return answer;
+        }
+        if let Some(issuer) = self.asked.begin(key) {
+            let asked = Arc::clone(&self.asked);
+            let tell = move |answer| {
+                asked.end(key, answer);
+                issuer.complete();
+            };
+            cold.shared().ask(cold.view(), sought, Box::new(tell));
+        }
+        match self.asked.answer(key) {
+            Some(answer) => answer,
+            None => unreachable!("it was asked for"),
+        }
+    }
+
+    fn find_code(&self, code_hash: B256) -> Result<Bytecode, ReadError> {
+        let key = StateKey::Code(code_hash);
+        let missing = || ReadError::NotInWitness { key };
+        let Some(cold) = &self.ssmt.cold else { return self.ssmt.code(code_hash).ok_or_else(missing) };
+        if self.is_blocking {
+            let found = self.ssmt.find_code(code_hash).map_err(|error| read_error(key, error))?;
+            return found.ok_or_else(missing);
+        }
+        if let Some(code) = self.ssmt.code(code_hash) {
+            return Ok(code);
+        }
+        match self.ask(cold, key, Sought::Code(code_hash))? {
+            Answer::Code(Some(bytes)) => {
+                let code = bytecode(bytes);
+                self.ssmt.codes.take_in(code_hash, &code);
+                Ok(code)
+            }
+            Answer::Code(None) => Err(missing()),
+            answer => unreachable!("code is not {answer:?}"),
+        }
     }
 }
 
@@ -164,10 +260,7 @@ impl StateReader for SsmtReader {
     fn account(&self, address: Address) -> Result<Option<Account>, ReadError> {
         let cached = self.cached(|difference| difference.account(address), |flat| flat.account(address));
         self.count(address, matches!(cached, Cached::Value(_)));
-        let from_trie = || match self.find(address) {
-            Ok((_, found)) => Ok(found.map(|found| found.account)),
-            Err(error) => Err(read_error(StateKey::Account(address), error)),
-        };
+        let from_trie = || self.find(address).map(|(_, found)| found.map(|found| found.account));
         match cached {
             Cached::Value(account) => Ok(account),
             Cached::Unknown => from_trie(),
@@ -185,10 +278,7 @@ impl StateReader for SsmtReader {
         let cached =
             self.cached(|difference| difference.slot(address, slot), |flat| flat.slot(address, slot));
         self.count(address, matches!(cached, Cached::Value(_)));
-        let from_trie = || {
-            let value = self.find_slot(address, slot);
-            value.map_err(|error| read_error(StateKey::Storage(address, slot), error))
-        };
+        let from_trie = || self.find_slot(address, slot);
         match cached {
             Cached::Value(value) => Ok(value),
             Cached::Unknown => from_trie(),
@@ -203,7 +293,30 @@ impl StateReader for SsmtReader {
     }
 
     fn code(&self, code_hash: B256) -> Result<Bytecode, ReadError> {
-        self.ssmt.code(code_hash).ok_or(ReadError::NotInWitness { key: StateKey::Code(code_hash) })
+        self.find_code(code_hash)
+    }
+
+    fn may_wait(&self) -> bool {
+        self.ssmt.cold.is_some() && !self.is_blocking
+    }
+
+    fn prefetch(&self, keys: &[StateKey]) {
+        if !self.may_wait() {
+            return;
+        }
+        for key in keys {
+            // Whatever comes of it, those who ask for it are told.
+            match *key {
+                StateKey::Account(address) => drop(self.account(address)),
+                StateKey::Storage(address, slot) => drop(self.storage(address, slot)),
+                StateKey::Code(hash) => drop(self.code(hash)),
+                StateKey::BlockHash(_) => {}
+            }
+        }
+    }
+
+    fn progress(&self, wait: Option<Duration>) -> bool {
+        self.ssmt.cold.as_ref().is_some_and(|cold| cold.shared().progress(wait))
     }
 
     fn block_hash(&self, number: u64) -> Result<B256, ReadError> {

@@ -15,13 +15,16 @@ pub(crate) struct Shard {
     pub(crate) arena: Arena,
     /// The upper levels of the large storage tries of this shard's accounts, by number.
     pub(crate) large: Slab,
+    /// Bytes of nodes that some version lets go of because they are stored elsewhere, and that others still have.
+    pub(crate) evicted: u64,
 }
 
 impl Shard {
     /// All shards of a state, empty. They share their memory's regions.
     pub(crate) fn all() -> Vec<Self> {
         let regions = Regions::default();
-        let shard = |_| Self { arena: Arena::in_regions(regions.clone()), large: Slab::default() };
+        let shard =
+            |_| Self { arena: Arena::in_regions(regions.clone()), large: Slab::default(), evicted: 0 };
         (0..SHARDS).map(shard).collect()
     }
 }
@@ -34,6 +37,8 @@ pub(crate) struct ShardLog {
     pub(crate) large_replaced: Vec<u32>,
     /// Large tries that are gone as a whole, in all shards.
     pub(crate) large_dropped: Vec<u32>,
+    /// Bytes of nodes among those replaced that are stored elsewhere.
+    pub(crate) evicted: u64,
 }
 
 /// Tops of large storage tries by number.
@@ -87,6 +92,7 @@ impl ShardLog {
 
     /// Gives back what the writes made. The shard must be at another version.
     pub(crate) fn undo(self, shard: &mut Shard) {
+        shard.evicted -= self.evicted;
         self.nodes.undo(&mut shard.arena);
         for number in self.large_made {
             shard.large.remove(number);
@@ -104,6 +110,7 @@ pub(crate) fn finish(shards: &[RwLock<Shard>], of: u8, log: ShardLog) {
     let dropped: Vec<Arc<Top>> = {
         let mut shard = shards[usize::from(of)].write();
         let shard = &mut *shard;
+        shard.evicted -= log.evicted;
         log.nodes.finish(&mut shard.arena);
         for number in log.large_replaced {
             shard.large.remove(number);

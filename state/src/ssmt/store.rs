@@ -1,9 +1,12 @@
 use super::{
     account::SlotValue,
     codes::Codes,
+    cold::Cold,
     error::{SsmtError, TrieName, VersionId},
+    evict::{EvictionStats, Hand},
     flat::{FlatCache, PATH_MAX},
     ownership::Ownership,
+    periods::Periods,
     shard::{Shard, ShardLog},
     top::{CUT, SHARDS, Top},
     version::{Version, Versions},
@@ -34,11 +37,22 @@ pub struct SsmtConfig {
     pub rebalance_every: u64,
     /// Bytes, about, for the values that readers find without hashing; 0 for no such cache.
     pub flat_cache_bytes: u64,
+    /// Bytes for nodes, where others are in a store: what is written between two checkpoints is kept all the same.
+    pub node_bytes_max: u64,
+    /// Bytes for code that a store has, too.
+    pub code_cache_bytes: u64,
 }
 
 impl Default for SsmtConfig {
     fn default() -> Self {
-        Self { history: 128, large_storage_from: 4096, rebalance_every: 16, flat_cache_bytes: 256 << 20 }
+        Self {
+            history: 128,
+            large_storage_from: 4096,
+            rebalance_every: 16,
+            flat_cache_bytes: 256 << 20,
+            node_bytes_max: u64::MAX,
+            code_cache_bytes: 256 << 20,
+        }
     }
 }
 
@@ -50,7 +64,9 @@ pub struct Ssmt {
     pub(super) shards: Arc<[RwLock<Shard>]>,
     pub(super) hasher: Arc<Hasher>,
     workers: Arc<dyn Workers>,
-    config: SsmtConfig,
+    pub(super) config: SsmtConfig,
+    /// Where the rest of the state is, if it is not all in memory.
+    pub(super) cold: Option<Cold>,
     pub(super) versions: RwLock<Versions>,
     pub(super) codes: Codes,
     pub(super) flat: Option<FlatCache>,
@@ -67,6 +83,10 @@ pub(super) struct Sealing {
     /// Writes of late, by shard.
     loads: Box<[u64; SHARDS]>,
     sealed: u64,
+    /// What of it a store has, where what is let go of next is looked for, and what was so far.
+    pub(super) periods: Periods,
+    pub(super) hand: Hand,
+    pub(super) evicted: EvictionStats,
 }
 
 /// What a change set made of a version.
@@ -109,6 +129,9 @@ impl Ssmt {
             nodes: Box::new([u32::MAX; SHARDS]),
             loads: Box::new([0; SHARDS]),
             sealed: 0,
+            periods: Periods::default(),
+            hand: Hand::default(),
+            evicted: EvictionStats::default(),
         };
         let ssmt = Self {
             shards: shards.into_iter().map(RwLock::new).collect(),
@@ -118,6 +141,7 @@ impl Ssmt {
             codes: Codes::default(),
             flat: FlatCache::new(config.flat_cache_bytes, VersionId(0)),
             config,
+            cold: None,
             sealing: Mutex::new(sealing),
         };
         ssmt.set_ownership(ownership);
@@ -139,6 +163,15 @@ impl Ssmt {
         Ok(self.versions.read().get(version)?.top.hash())
     }
 
+    /// What a version's block changed.
+    ///
+    /// # Errors
+    ///
+    /// [`SsmtError::UnknownVersion`].
+    pub fn changes(&self, version: VersionId) -> Result<Arc<ChangeSet>, SsmtError> {
+        Ok(Arc::clone(&self.versions.read().get(version)?.changes))
+    }
+
     /// Makes the state after a block, beside all others: `changes` on top of the version `parent`. The head stays
     /// what it is.
     ///
@@ -156,16 +189,11 @@ impl Ssmt {
         let Made { top, logs, nodes_hashed } =
             self.work(&mut sealing, &base, written, Beforehand::default())?;
         let root = top.hash();
-        self.keep_codes(changes);
+        self.codes.keep(&changes.codes, parent);
         let version = versions.insert(parent, Arc::new(top), Arc::clone(changes), logs);
+        self.end_period(&mut sealing, version);
         drop(torn);
         Ok(Sealed { version, root, nodes_hashed })
-    }
-
-    pub(super) fn keep_codes(&self, changes: &ChangeSet) {
-        if !changes.codes.is_empty() {
-            self.codes.codes.write().extend(changes.codes.iter().cloned());
-        }
     }
 
     /// For work that the caller does alone.
@@ -175,6 +203,7 @@ impl Ssmt {
             hasher: Arc::clone(&self.hasher),
             ownership: Ownership::even(1),
             large_from: self.config.large_storage_from.max(1),
+            cold: self.cold.clone(),
         }
     }
 
@@ -184,6 +213,7 @@ impl Ssmt {
             hasher: Arc::clone(&self.hasher),
             ownership: sealing.ownership.clone(),
             large_from: self.config.large_storage_from.max(1),
+            cold: self.cold.clone(),
         }
     }
 
@@ -225,6 +255,9 @@ impl Ssmt {
                 log.undo(&mut shard);
             }
             return Err(error);
+        }
+        if self.cold.is_some() {
+            self.evict(sealing, &top, &mut logs);
         }
         sealing.sealed += 1;
         let every = self.config.rebalance_every;
@@ -320,7 +353,7 @@ impl Ssmt {
     ///
     /// # Errors
     ///
-    /// [`SsmtError::Blinded`], [`SsmtError::UnknownVersion`].
+    /// [`SsmtError::Blinded`], [`SsmtError::Cold`], [`SsmtError::UnknownVersion`].
     pub fn account(
         &self,
         version: VersionId,
@@ -328,7 +361,7 @@ impl Ssmt {
     ) -> Result<Option<(Account, B256)>, SsmtError> {
         let key = citius_hashing::keccak256(address.as_slice());
         let versions = self.at(version)?;
-        let found = self.find_account(versions.get(version)?, key)?;
+        let found = self.find_account_anywhere(versions.get(version)?, key)?;
         Ok(found.map(|found| (found.account, found.storage_root)))
     }
 
@@ -336,12 +369,15 @@ impl Ssmt {
     ///
     /// # Errors
     ///
-    /// [`SsmtError::Blinded`], [`SsmtError::UnknownVersion`].
+    /// [`SsmtError::Blinded`], [`SsmtError::Cold`], [`SsmtError::UnknownVersion`].
     pub fn storage(&self, version: VersionId, address: Address, slot: U256) -> Result<U256, SsmtError> {
         let key = citius_hashing::keccak256(address.as_slice());
         let versions = self.at(version)?;
-        let Some(found) = self.find_account(versions.get(version)?, key)? else { return Ok(U256::ZERO) };
-        let value = self.find_slot(key, &found, citius_hashing::keccak256(&slot.to_be_bytes::<32>()))?;
+        let Some(found) = self.find_account_anywhere(versions.get(version)?, key)? else {
+            return Ok(U256::ZERO);
+        };
+        let slot_key = citius_hashing::keccak256(&slot.to_be_bytes::<32>());
+        let value = self.find_slot_anywhere(key, &found, slot_key)?;
         // What a draft writes it has noted before: whoever sees the new value finds the old one here.
         Ok(versions.before_draft(address, slot).unwrap_or(value))
     }

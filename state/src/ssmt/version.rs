@@ -93,6 +93,10 @@ impl Versions {
         &self.kept[&self.head]
     }
 
+    pub(crate) fn oldest(&self) -> VersionId {
+        self.oldest
+    }
+
     /// Whether something is being made of the current version.
     pub(crate) fn has_draft(&self) -> bool {
         self.draft.is_some()

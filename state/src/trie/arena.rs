@@ -1,5 +1,5 @@
 use super::{
-    node::{self, NodeRef},
+    node::{self, NodeRef, Stamp},
     region::{CHUNK_BYTES, Chunk, Regions},
 };
 
@@ -22,12 +22,34 @@ pub(crate) struct Arena {
     /// Free places by size in units.
     free: Vec<Vec<u32>>,
     live_units: u64,
+    /// What is written is stamped so, and what is read.
+    now: Stamp,
+    then: Stamp,
 }
 
 impl Arena {
     /// An arena whose memory comes from these regions.
     pub(crate) fn in_regions(regions: Regions) -> Self {
-        Self { chunks: Vec::new(), regions, next: 0, free: Vec::new(), live_units: 0 }
+        let mut arena = Self::default();
+        arena.regions = regions;
+        arena
+    }
+
+    /// From now on nodes that are written get the one stamp, and those that are read from where they are stored the other.
+    pub(crate) fn set_stamps(&mut self, now: Stamp, then: Stamp) {
+        (self.now, self.then) = (now, then);
+    }
+
+    /// The stamp of what is written.
+    pub(crate) fn now(&self) -> Stamp {
+        self.now
+    }
+
+    /// Takes note that a node was written.
+    #[inline]
+    pub(crate) fn stamp(&mut self, node: NodeRef) {
+        let (now, then) = (self.now, self.then);
+        node::write_stamp(self.bytes_mut(node), now, then);
     }
 
     /// Takes memory from elsewhere from now on; what is there stays where it is.

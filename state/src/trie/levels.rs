@@ -195,6 +195,7 @@ impl Levels {
                 let messages: Vec<&[u8]> = places.iter().map(rlp).collect();
                 hasher.hash_each(&messages, digests);
                 for (place, digest) in places.iter().zip(digests) {
+                    arenas.parts(place.arena).0.stamp(place.node);
                     if place.nibble == ROOT {
                         roots[place.parent as usize] = Child::hashed(place.node, &digest.0);
                     } else {

@@ -1,11 +1,14 @@
 //! Nodes as they lie in memory: a short head, references to the children, and the node's own RLP.
 //!
 //! ```text
-//! leaf       kind u8 | 0 u8 | rlp_len u16 |                                                    RLP
-//! account    kind u8 | 0 u8 | rlp_len u16 | storage root u32 | storage leaves u32 |            RLP
-//! extension  kind u8 | 0 u8 | rlp_len u16 | child u32 |                                        RLP
-//! branch     kind u8 | 0 u8 | rlp_len u16 | children u16 | inlined children u16 | child u32 .. RLP
+//! leaf       kind u8 | stamp u8 | rlp_len u16 |                                                    RLP
+//! account    kind u8 | stamp u8 | rlp_len u16 | storage root u32 | storage leaves u32 |            RLP
+//! extension  kind u8 | stamp u8 | rlp_len u16 | child u32 |                                        RLP
+//! branch     kind u8 | stamp u8 | rlp_len u16 | children u16 | inlined children u16 | child u32 .. RLP
 //! ```
+//!
+//! Beside the kind (two bits) stand how often the node was written (two bits), and one bit that says that it was just read from where
+//! it is stored. The stamp says when it was last written ([`Stamp`]).
 //!
 //! Numbers are little endian; a branch has as many references as children, lowest nibble first. The RLP is what is
 //! hashed, proven and put into witnesses; a hash in it counts only while its child's reference is not *fresh*. A
@@ -47,9 +50,15 @@ pub(crate) enum Kind {
     Branch,
 }
 
+/// The bits of a node's first byte: its kind; how often it was written; whether it was read and not written since.
+const KIND: u8 = 0b11;
+const OFTEN: u8 = 0b1100;
+const OFTEN_ONCE: u8 = 0b100;
+const READ: u8 = 0b1000_0000;
+
 #[inline]
 pub(crate) fn kind(node: &[u8]) -> Kind {
-    match node[0] {
+    match node[0] & KIND {
         0 => Kind::Leaf,
         1 => Kind::Account,
         2 => Kind::Extension,
@@ -228,6 +237,74 @@ fn child_item<'a>(node: &[u8], rlp: &'a [u8], start: usize) -> (&'a [u8], &'a [u
         _ => 1 + usize::from(rlp[start] - 0xc0),
     };
     rlp[start..].split_at(len)
+}
+
+/// When a node was last written: a period of time by its number, which comes round again. 0 if that is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stamp(u8);
+
+impl Stamp {
+    /// Periods until a number comes round again.
+    const ROUND: u64 = 255;
+
+    /// The stamp of what is written in a period.
+    pub(crate) fn of(period: u64) -> Self {
+        Self((period % Self::ROUND) as u8 + 1)
+    }
+
+    /// Whether it is known to be that of a period before the last `periods` ones, of which `now` is the last.
+    pub(crate) fn is_before(self, periods: u64, now: Self) -> bool {
+        let age = (u64::from(now.0) + Self::ROUND - u64::from(self.0)) % Self::ROUND;
+        self.0 != 0 && age >= periods
+    }
+
+    pub(crate) fn is_known(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// When a node was last written.
+pub(crate) fn stamp(node: &[u8]) -> Stamp {
+    Stamp(node[1])
+}
+
+/// Says when a node was last written.
+pub(crate) fn set_stamp(node: &mut [u8], stamp: Stamp) {
+    node[1] = stamp.0;
+}
+
+/// Takes note that a node is written, or made: `now`, unless it was just read; then it is what it was at `then`.
+#[inline]
+pub(crate) fn write_stamp(node: &mut [u8], now: Stamp, then: Stamp) {
+    if node[0] & READ != 0 {
+        node[0] &= !READ;
+        node[1] = then.0;
+        return;
+    }
+    if node[1] != 0 && node[1] != now.0 && node[0] & OFTEN != OFTEN {
+        node[0] += OFTEN_ONCE;
+    }
+    node[1] = now.0;
+}
+
+/// Says that a node is as it was stored.
+pub(crate) fn mark_read(node: &mut [u8]) {
+    node[0] |= READ;
+}
+
+/// Says that a node is not as it was stored.
+#[inline]
+pub(crate) fn mark_written(node: &mut [u8]) {
+    node[0] &= !READ;
+}
+
+/// Counts a node's writes down; whether there were none.
+pub(crate) fn forget_write(node: &mut [u8]) -> bool {
+    if node[0] & OFTEN == 0 {
+        return true;
+    }
+    node[0] -= OFTEN_ONCE;
+    false
 }
 
 fn begin(node: &mut [u8], kind: u8, rlp_len: usize) {
@@ -464,6 +541,14 @@ pub(crate) fn write_branch(rlp: &mut [u8], children: &[Child; WIDTH], value: &[u
 /// Whether a branch has a child for which a hash stands.
 pub(crate) fn has_hashed_child(node: &[u8], nibble: u8) -> bool {
     (children(node) & !inlined(node)) >> nibble & 1 != 0
+}
+
+/// The hash that stands for a child.
+pub(crate) fn hash_of_child(node: &[u8], nibble: u8) -> [u8; HASH] {
+    let (_, start) = places_of(node, nibble);
+    let mut hash = [0; HASH];
+    hash.copy_from_slice(&node[start..start + HASH]);
+    hash
 }
 
 /// Where a child's reference and its hash are in a branch or extension, in bytes.

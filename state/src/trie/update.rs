@@ -6,7 +6,8 @@ use super::{
     node::{self, Child, HASH, Kind, NodeRef, StorageRef, WIDTH},
     path::{self, nibble},
 };
-use alloy_primitives::hex;
+use alloy_primitives::{B256, hex};
+use std::fmt;
 
 /// One write. A batch is sorted by key, each key once.
 #[derive(Debug, Clone, Copy)]
@@ -38,18 +39,59 @@ pub(crate) fn path_text(path: &[u8]) -> String {
     std::iter::once("0x".to_owned()).chain(digits).collect()
 }
 
+/// What is known of a subtrie that is not in the arena: leaves, and branches of which the hash alone is known, sorted by their places,
+/// none below another.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    Leaf {
+        key: B256,
+        value: Vec<u8>,
+        storage: Option<StorageRef>,
+    },
+    /// A branch so many nibbles below the trie's root.
+    Branch {
+        key: B256,
+        nibbles: u8,
+        child: Child,
+    },
+}
+
+impl Part {
+    pub(crate) fn key(&self) -> &B256 {
+        match self {
+            Self::Leaf { key, .. } | Self::Branch { key, .. } => key,
+        }
+    }
+}
+
+/// Where subtries are of which an arena has the hash only.
+pub(crate) trait Below: fmt::Debug {
+    /// What is below a node that is so many nibbles down a key's way; something is.
+    ///
+    /// # Errors
+    ///
+    /// [`Blinded`] if that is not known.
+    fn below(&self, key: &[u8], depth: usize) -> Result<Vec<Part>, Blinded>;
+}
+
 /// Writes into the tries of one arena.
 #[derive(Debug)]
 pub(crate) struct Updater<'a> {
     arena: &'a mut Arena,
     log: &'a mut Log,
+    stored: Option<&'a dyn Below>,
     /// Leaves added less leaves removed since the beginning.
     leaves: i64,
 }
 
 impl<'a> Updater<'a> {
     pub(crate) fn new(arena: &'a mut Arena, log: &'a mut Log) -> Self {
-        Self { arena, log, leaves: 0 }
+        Self { arena, log, stored: None, leaves: 0 }
+    }
+
+    /// Writes to tries of which parts may lie elsewhere: they are taken in where a write needs them.
+    pub(crate) fn over(arena: &'a mut Arena, log: &'a mut Log, stored: Option<&'a dyn Below>) -> Self {
+        Self { arena, log, stored, leaves: 0 }
     }
 
     /// Leaves added less leaves removed.
@@ -73,13 +115,60 @@ impl<'a> Updater<'a> {
             return Ok(self.insert_all(depth, writes));
         }
         if child.node.is_blinded() {
-            return Err(Blinded::at(first.key, depth));
+            let child = self.take_in(first.key, depth)?;
+            return self.update(child, depth, writes);
         }
         match node::kind(self.arena.bytes(child.node)) {
             Kind::Leaf | Kind::Account => Ok(self.update_leaf(child, depth, writes)),
             Kind::Extension => self.update_extension(child, depth, writes),
             Kind::Branch => self.update_branch(child, depth, writes),
         }
+    }
+
+    /// A subtrie that is stored elsewhere, as if it had just been made: its root is so many nibbles down a key's way.
+    fn take_in(&mut self, key: &[u8], depth: usize) -> Result<Child, Blinded> {
+        let stored = self.stored.ok_or_else(|| Blinded::at(key, depth))?;
+        let parts = stored.below(key, depth)?;
+        match self.assemble(depth, &parts) {
+            child if child.node.is_stored() => Ok(child),
+            _ => Err(Blinded::at(key, depth)),
+        }
+    }
+
+    /// A subtrie of its parts, as it is stored.
+    pub(crate) fn assemble(&mut self, depth: usize, parts: &[Part]) -> Child {
+        let (first, last) = match parts {
+            [] => return Child::EMPTY,
+            [Part::Leaf { key, value, storage }] => {
+                let leaf = self.leaf(&Write { key: &key[..], value: Some(value), storage: *storage }, depth);
+                return self.read(leaf);
+            }
+            [Part::Branch { key, nibbles, child }] => {
+                let child = self.extend(&key[..], depth, usize::from(*nibbles), *child);
+                return self.read(child);
+            }
+            [first, .., last] => (first.key(), last.key()),
+        };
+        let fork = depth + path::common_nibbles(&first[..], &last[..], depth);
+        let mut children = [Child::EMPTY; WIDTH];
+        for group in
+            parts.chunk_by(|one, other| nibble(&one.key()[..], fork) == nibble(&other.key()[..], fork))
+        {
+            children[usize::from(nibble(&group[0].key()[..], fork))] = self.assemble(fork + 1, group);
+        }
+        let branch = node::make_branch(self.arena, &children, &[]);
+        let branch = self.made(branch);
+        let branch = self.read(branch);
+        let child = self.extend(&first[..], depth, fork, branch);
+        self.read(child)
+    }
+
+    /// Takes note that a node was not made, but read.
+    fn read(&mut self, child: Child) -> Child {
+        if child.node.is_stored() {
+            node::mark_read(self.arena.bytes_mut(child.node.settled()));
+        }
+        child
     }
 
     fn made(&mut self, node: NodeRef) -> Child {
@@ -303,6 +392,7 @@ impl<'a> Updater<'a> {
     /// Replaces a child of a branch or extension where it lies. A hash stands for it before and after.
     fn change_child(&mut self, parent: NodeRef, nibble: u8, new: &Child) {
         let node = self.arena.bytes_mut(parent);
+        node::mark_written(node);
         let (child, hash) = node::exchange_child(node, nibble, new.node, new.hash().unwrap_or(&[0; HASH]));
         self.log.note_child(parent, nibble, child, hash);
     }
@@ -359,9 +449,7 @@ impl<'a> Updater<'a> {
         if child.is_empty() {
             return Ok(child);
         }
-        if child.node == NodeRef::BLINDED {
-            return Err(Blinded::at(key, depth));
-        }
+        let child = if child.node == NodeRef::BLINDED { self.take_in(key, depth)? } else { child };
         if child.node == NodeRef::BLINDED_BRANCH {
             return Ok(self.extend(key, from, depth, child));
         }

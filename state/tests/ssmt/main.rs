@@ -1,6 +1,7 @@
 //! The sharded state trie against plain maps and `alloy-trie`.
 
 mod drafts;
+mod durable;
 mod failing;
 mod ground;
 mod huge;

@@ -43,7 +43,7 @@ impl Chain {
             state.apply(&changes);
             let hash = keccak256(random.random::<[u8; 32]>());
             let root = state_root(&state);
-            blocks.push(Arc::new(BlockRecord { number, hash, parent, root, changes }));
+            blocks.push(Arc::new(BlockRecord { number, hash, parent, root, changes: Arc::new(changes) }));
             states.push(state);
             parent = hash;
         }
@@ -546,7 +546,13 @@ fn fixed_chain() -> Chain {
         let changes = ChangeSet { accounts, codes: vec![code(3), code(5_000)] };
         state.apply(&changes);
         let hash = keccak256(number.to_be_bytes());
-        chain.blocks.push(Arc::new(BlockRecord { number, hash, parent, root: state_root(&state), changes }));
+        chain.blocks.push(Arc::new(BlockRecord {
+            number,
+            hash,
+            parent,
+            root: state_root(&state),
+            changes: Arc::new(changes),
+        }));
         chain.states.push(state);
         parent = hash;
     }

@@ -104,6 +104,13 @@ impl Versions {
         Self { known: vec![Arc::new(first)], head: trie.head(), history }
     }
 
+    /// What is kept of some versions, the oldest first, with this head.
+    pub(crate) fn of(known: Vec<Arc<Known>>, head: VersionId, history: usize) -> Self {
+        let mut versions = Self { known, head, history };
+        versions.set_head(head);
+        versions
+    }
+
     pub(crate) fn push(&mut self, known: Known) {
         self.known.push(Arc::new(known));
     }

@@ -15,7 +15,7 @@ use crate::{
         node::{Child, NodeRef, StorageRef},
         plain::root_hash,
         sweep::{Target, Values, Writes, grow},
-        update::{Updater, Write},
+        update::{Below, Updater, Write},
     },
 };
 use alloy_primitives::B256;
@@ -105,8 +105,9 @@ impl Hands<'_> {
                     Write { key, value, storage: storage.filter(|_| value.is_some()) }
                 })
                 .collect();
+            let stored = work.stored(TrieName::Accounts);
             let (arena, log) = held.parts(*index as u16);
-            let mut updater = Updater::new(arena, log);
+            let mut updater = Updater::over(arena, log, stored.as_ref().map(|stored| stored as &dyn Below));
             match work.parent.sub(shard).and_then(|sub| updater.update(sub, CUT, &writes)) {
                 Ok(child) => {
                     let number = roots.len() as u32;

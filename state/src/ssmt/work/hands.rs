@@ -19,7 +19,7 @@ use crate::{
         log::Log,
         node::{self, Child, NodeRef, StorageRef},
         sweep::{Sweep, Target, grow},
-        update::{Blinded, Updater},
+        update::{Below, Blinded, Updater},
         walk::{self, Found},
     },
 };
@@ -282,9 +282,11 @@ impl<'a> Hands<'a> {
             _ => {
                 let sub = self.work.parent.sub(held.shard).map_err(in_accounts)?;
                 let found = walk::find(&guard.arena, sub, CUT, &account.key[..], |_| ());
-                match found.map_err(in_accounts)? {
-                    Found::Value { value, leaf: Some(leaf) } => storage_in_leaf(leaf, value),
-                    _ => Prepared::NONE,
+                match (found, &self.work.setting.cold) {
+                    (Ok(Found::Value { value, leaf: Some(leaf) }), _) => storage_in_leaf(leaf, value),
+                    (Ok(_), _) => Prepared::NONE,
+                    (Err(_), Some(cold)) => self.work.prepared_in(cold, &account.key),
+                    (Err(blinded), None) => return Err(in_accounts(blinded)),
                 }
             }
         };
@@ -330,6 +332,10 @@ impl<'a> Hands<'a> {
         }
         let is_whole = storage.leaves != UNKNOWN_LEAVES;
         if is_whole && storage.leaves as usize + count >= work.setting.large_from as usize {
+            debug_assert!(
+                work.setting.cold.is_none(),
+                "over a store none becomes large: parts may not be here"
+            );
             let mut all = Vec::with_capacity(storage.leaves as usize + count);
             collect_slots(&guard.arena, storage.root, &mut all);
             let slots = merged(all, self.slots.split_off(first));
@@ -413,8 +419,9 @@ impl<'a> Hands<'a> {
 
     /// Writes a trie by itself; leaves added less leaves removed.
     fn write_alone(&mut self, trie: &SlotTrie<'_>, number: u32, depth: usize) -> Result<i64, Blinded> {
+        let stored = self.work.stored(TrieName::Storage(trie.whose.key()));
         let (arena, log) = self.held.parts(trie.index as u16);
-        let mut updater = Updater::new(arena, log);
+        let mut updater = Updater::over(arena, log, stored.as_ref().map(|stored| stored as &dyn Below));
         let slots = &self.slots[trie.slots.start as usize..trie.slots.end as usize];
         let child = with_writes(slots, |writes| updater.update(trie.root, depth, writes))?;
         let added = updater.leaves_added();

@@ -20,13 +20,14 @@ mod storage;
 pub(crate) use storage::{NO_STORAGE, Prepared, UNKNOWN_LEAVES, root_child, storage_in_leaf};
 
 use super::{
+    cold::{Cold, InTrie},
     error::{SsmtError, TrieName},
     keys::{HashedChanges, sort},
     ownership::Ownership,
     shard::{Shard, ShardLog},
     top::{SHARDS, Sub, Top},
 };
-use crate::{Account, ChangeSet, trie::update::Blinded};
+use crate::{Account, ChangeSet, cold::ColdError, trie::update::Blinded};
 use alloy_primitives::{
     B256, U256,
     map::{B256Map, HashMap},
@@ -90,6 +91,8 @@ pub(crate) struct Setting {
     pub(crate) ownership: Ownership,
     /// Slots from which on a storage trie is cut into shards.
     pub(crate) large_from: u32,
+    /// Where what is not in memory is.
+    pub(crate) cold: Option<Cold>,
 }
 
 /// One seal, or a part of it that is done beforehand.
@@ -264,9 +267,22 @@ impl Work {
         }
     }
 
+    /// Where a trie's nodes are that are not in memory.
+    fn stored(&self, trie: TrieName) -> Option<InTrie<'_>> {
+        self.setting.cold.as_ref().map(|cold| InTrie { work: self, cold, trie })
+    }
+
+    /// A store gave nothing.
+    pub(crate) fn fail_cold(&self, error: ColdError) {
+        *self.error.lock() = Some(error.into());
+    }
+
     fn fail(&self, trie: TrieName, blinded: Blinded) {
         let error = SsmtError::Blinded { trie, path: blinded.path };
         let mut first = self.error.lock();
+        if matches!(*first, Some(SsmtError::Cold(_))) {
+            return;
+        }
         // Of several, one is chosen that does not depend on who came first.
         let key = |error: &SsmtError| format!("{error}");
         if first.as_ref().is_none_or(|known| key(&error) < key(known)) {

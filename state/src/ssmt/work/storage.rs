@@ -1,9 +1,11 @@
 //! An account's storage as a seal finds it and writes it.
 
-use super::SlotWork;
+use super::{SlotWork, Work};
 use crate::{
+    cold::parts::stored,
     ssmt::{
         account::{self, SlotValue},
+        cold::Cold,
         top::Top,
     },
     trie::{
@@ -69,6 +71,21 @@ pub(crate) const UNKNOWN_LEAVES: u32 = u32::MAX;
 impl Prepared {
     /// No storage.
     pub(super) const NONE: Self = Self { storage: NO_STORAGE, root: EMPTY_ROOT_HASH, large: None };
+}
+
+impl Work {
+    /// The storage of an account that is not in memory.
+    pub(super) fn prepared_in(&self, cold: &Cold, account: &B256) -> Prepared {
+        match cold.shared().storage_root(&cold.view(), account) {
+            Ok(root) => {
+                root.map_or(Prepared::NONE, |root| Prepared { storage: stored(root), root, large: None })
+            }
+            Err(error) => {
+                self.fail_cold(error);
+                Prepared::NONE
+            }
+        }
+    }
 }
 
 /// Where an account's storage is, and its root.

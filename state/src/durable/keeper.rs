@@ -1,0 +1,91 @@
+//! The thread that makes checkpoints.
+
+use crate::ssmt::SsmtError;
+use parking_lot::{Condvar, Mutex};
+use std::{
+    sync::Arc,
+    thread::{Builder, JoinHandle},
+};
+
+/// What it does.
+pub(super) trait Work: Send + Sync {
+    /// Whether there is so much to do.
+    fn is_due(&self, every: usize) -> bool;
+
+    fn work(&self) -> Result<(), SsmtError>;
+}
+
+/// The thread, if there is one; it ends with this.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_to_look: bool,
+    is_to_end: bool,
+    error: Option<SsmtError>,
+}
+
+impl Keeper {
+    /// Starts it, to work whenever so much is due; never for 0.
+    pub(super) fn start(work: Arc<dyn Work>, every: usize) -> Self {
+        let shared = Arc::new(Shared::default());
+        let own = Arc::clone(&shared);
+        let run = move || own.run(&*work, every);
+        let thread = (every > 0).then(|| Builder::new().name("checkpoints".into()).spawn(run));
+        // Without a thread there are no checkpoints but those that are asked for.
+        Self { shared, thread: thread.and_then(Result::ok) }
+    }
+
+    /// There may be something to do.
+    pub(super) fn look(&self) {
+        self.shared.state.lock().is_to_look = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// What went wrong the last time.
+    pub(super) fn error(&self) -> Option<SsmtError> {
+        self.shared.state.lock().error.clone()
+    }
+}
+
+impl Shared {
+    fn run(&self, work: &dyn Work, every: usize) {
+        loop {
+            {
+                let mut state = self.state.lock();
+                while !state.is_to_look && !state.is_to_end {
+                    self.changed.wait(&mut state);
+                }
+                if state.is_to_end {
+                    return;
+                }
+                state.is_to_look = false;
+            }
+            if work.is_due(every) {
+                let error = work.work().err();
+                self.state.lock().error = error;
+            }
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.shared.state.lock().is_to_end = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It does not panic; if it did, there is nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}
