@@ -19,7 +19,7 @@ pub use mdbx::MdbxContender;
 use citius_benches::stores::{self, Contender, Ground, StoresError};
 
 /// Those who take part unless others are named; of the reference all are told.
-pub const NAMES: [&str; 5] = ["nomt", "nomt-warm", "mdbx", "redb", "store"];
+pub const NAMES: [&str; 6] = ["nomt", "nomt-warm", "mdbx", "redb", "store", "citius"];
 
 /// Opens one of [`NAMES`].
 #[must_use]

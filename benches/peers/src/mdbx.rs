@@ -1,5 +1,5 @@
 use crate::peer;
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use citius_benches::stores::{Commit, Contender, Ground, StoresError, VALUE_BYTES, account_of, value_of};
 use citius_state::Account;
 use signet_libmdbx::{DatabaseFlags, Environment, EnvironmentFlags, Geometry, Mode, SyncMode, WriteFlags};
@@ -54,10 +54,10 @@ fn open(directory: &Path) -> Result<Environment, StoresError> {
 }
 
 impl Contender for MdbxContender {
-    fn read(&self, keys: &[B256], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
+    fn read(&self, keys: &[(Address, B256)], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
         let reads = self.environment()?.begin_ro_unsync().map_err(peer)?;
         let accounts = reads.open_db(None).map_err(peer)?;
-        for key in keys {
+        for (_, key) in keys {
             let value: Option<[u8; VALUE_BYTES]> = reads.get(accounts.dbi(), &key[..]).map_err(peer)?;
             into.push(value.and_then(|value| account_of(&value)));
         }

@@ -1,5 +1,5 @@
 use crate::peer;
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use citius_benches::stores::{Commit, Contender, Ground, StoresError, account_of, value_of};
 use citius_state::Account;
 use nomt::{KeyReadWrite, Nomt, Options, Session, SessionParams, WitnessMode, hasher::Blake3Hasher};
@@ -47,13 +47,13 @@ fn begin(nomt: &Nomt<Blake3Hasher>) -> Session<Blake3Hasher> {
 }
 
 impl Contender for NomtContender {
-    fn read(&self, keys: &[B256], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
+    fn read(&self, keys: &[(Address, B256)], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
         let session = self.session()?;
-        for key in keys {
+        for (_, key) in keys {
             // Does nothing unless it was opened to be warmed.
             session.warm_up(key.0);
         }
-        for key in keys {
+        for (_, key) in keys {
             let value = session.read(key.0).map_err(peer)?;
             into.push(value.and_then(|value| account_of(&value)));
         }
@@ -74,5 +74,14 @@ impl Contender for NomtContender {
         finished.commit(&self.nomt).map_err(peer)?;
         self.session = Some(begin(&self.nomt));
         Ok(())
+    }
+}
+
+impl Drop for NomtContender {
+    fn drop(&mut self) {
+        // A session that is warmed and not finished takes a thread down with it.
+        if let Some(session) = self.session.take() {
+            let _ = session.finish(Vec::new());
+        }
     }
 }

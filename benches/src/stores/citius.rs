@@ -1,12 +1,18 @@
 //! Citius as a contender.
 
-use super::{Commit, Contender, Ground, StoresError, change_set};
-use alloy_primitives::{B256, map::B256Map};
+use super::{
+    Commit, Contender, Ground, StoresError, change_set,
+    filling::{block_hash, record},
+};
+use crate::root::Threads;
+use alloy_primitives::{Address, B256, map::B256Map};
 use citius_hashing::Hasher;
 use citius_io::{DiskConfig, open_disk};
 use citius_state::{
-    Account,
-    cold::{BlockRecord, ColdError, Store, StoreConfig},
+    Account, ReadError, StateReader, Workers,
+    cold::{BlockId, ColdError, Store, StoreConfig},
+    durable::{DurableConfig, DurableState},
+    ssmt::SsmtConfig,
 };
 use parking_lot::Mutex;
 use std::{
@@ -16,6 +22,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 /// [`Store`] alone: accounts out of its pages, blocks to its journal, checkpoints on a thread of their own. What blocks wrote that
@@ -43,7 +50,9 @@ impl StoreContender {
     pub fn open(ground: &Ground) -> Result<Self, StoresError> {
         fs::create_dir_all(&ground.directory)?;
         let (disk, _) = open_disk(&ground.directory, &DiskConfig::default())?;
-        let store = Arc::new(Store::open(disk, StoreConfig::default(), super::random())?.store);
+        let page_cache_bytes = (ground.cache_mib as u64) << 20;
+        let config = StoreConfig { page_cache_bytes, ..StoreConfig::default() };
+        let store = Arc::new(Store::open(disk, config, super::random())?.store);
         let (wanted, wishes) = channel::<u64>();
         let (done, made) = channel();
         let of_thread = Arc::clone(&store);
@@ -84,8 +93,8 @@ impl StoreContender {
 }
 
 impl Contender for StoreContender {
-    fn read(&self, keys: &[B256], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
-        for key in keys {
+    fn read(&self, keys: &[(Address, B256)], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
+        for (_, key) in keys {
             into.push(match self.recent.get(key) {
                 Some((_, account)) => Some(*account),
                 None => self.store.account(key)?,
@@ -95,16 +104,8 @@ impl Contender for StoreContender {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoresError> {
-        let hash = |number: u64| B256::from(alloy_primitives::U256::from(number));
         let number = commit.number;
-        let block = BlockRecord {
-            number,
-            hash: hash(number),
-            parent: hash(number - 1),
-            root: commit.root,
-            changes: change_set(&commit.writes),
-        };
-        self.store.append(vec![Arc::new(block)])?;
+        self.store.append(vec![record(number, commit.root, change_set(&commit.writes))])?;
         for write in &commit.writes {
             self.recent.insert(write.key, (number, write.after));
         }
@@ -130,8 +131,7 @@ impl Contender for StoreContender {
     }
 
     fn syncs(&self) -> Option<u64> {
-        let stats = self.store.stats();
-        Some(stats.journal_syncs + stats.pages.syncs)
+        Some(syncs(&self.store))
     }
 }
 
@@ -145,5 +145,101 @@ impl Drop for StoreContender {
     }
 }
 
-// The place for the state that answers with Ethereum's roots itself and reads from its pages (`DurableState`): a
-// `DurableContender` beside `StoreContender`, named `citius` in `roster`, whose commit seals and compares the root.
+/// [`DurableState`]: the trie in memory as far as its budget goes, the rest in the store. Each commit is sealed, its root compared with
+/// the one expected, kept, and made the head.
+///
+/// Of its memory half is for pages, a quarter for nodes, a quarter for values.
+pub struct DurableContender {
+    state: DurableState,
+    /// The last commit's.
+    last: B256,
+}
+
+/// Commits before the head that the trie keeps, and that come to no page.
+const HISTORY: usize = 2;
+/// Accounts that are asked for before the first answer is waited for.
+const ASKED: usize = 128;
+
+impl DurableContender {
+    /// A state in a directory, which is made.
+    ///
+    /// # Errors
+    ///
+    /// [`StoresError`] of the disk and the state.
+    pub fn open(ground: &Ground) -> Result<Self, StoresError> {
+        fs::create_dir_all(&ground.directory)?;
+        let (disk, _) = open_disk(&ground.directory, &DiskConfig::default())?;
+        let cache_bytes = (ground.cache_mib as u64) << 20;
+        let config = DurableConfig {
+            store: StoreConfig { page_cache_bytes: cache_bytes / 2, ..StoreConfig::default() },
+            ssmt: SsmtConfig {
+                history: HISTORY,
+                flat_cache_bytes: cache_bytes / 4,
+                node_bytes_max: cache_bytes / 4,
+                ..SsmtConfig::default()
+            },
+            checkpoint_every: ground.checkpoint_every as usize,
+        };
+        let threads = Threads::unpinned().map_err(|error| StoresError::Peer(error.to_string()))?;
+        let workers = Arc::clone(&threads.two) as Arc<dyn Workers>;
+        let state = DurableState::open(disk, config, super::random(), Arc::new(Hasher::cpu()), workers)?;
+        Ok(Self { state, last: B256::ZERO })
+    }
+}
+
+impl Contender for DurableContender {
+    fn read(&self, keys: &[(Address, B256)], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
+        let reader = self.state.reader()?;
+        let failed = |error: ReadError| StoresError::Peer(error.to_string());
+        for keys in keys.chunks(ASKED) {
+            for (address, _) in keys {
+                match reader.account(*address) {
+                    Ok(_) | Err(ReadError::Pending { .. }) => {}
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            for (address, _) in keys {
+                into.push(loop {
+                    match reader.account(*address) {
+                        Err(ReadError::Pending { ticket, .. }) => {
+                            while !ticket.is_complete() {
+                                reader.progress(Some(Duration::from_millis(5)));
+                            }
+                        }
+                        answer => break answer.map_err(failed)?,
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoresError> {
+        let trie = self.state.ssmt();
+        let sealed = trie.seal(trie.head(), &Arc::new(change_set(&commit.writes)))?;
+        if sealed.root != commit.root {
+            let reason =
+                format!("commit {} has the root {}, not {}", commit.number, sealed.root, commit.root);
+            return Err(StoresError::wrong("transfers", reason));
+        }
+        let id = BlockId { number: commit.number, hash: block_hash(commit.number) };
+        self.state.keep(sealed.version, id, self.last)?;
+        self.state.set_head(sealed.version)?;
+        self.last = id.hash;
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), StoresError> {
+        self.state.checkpoint()?;
+        Ok(self.state.checkpoint_error().map_or(Ok(()), Err)?)
+    }
+
+    fn syncs(&self) -> Option<u64> {
+        Some(syncs(self.state.store()))
+    }
+}
+
+fn syncs(store: &Store) -> u64 {
+    let stats = store.stats();
+    stats.journal_syncs + stats.pages.syncs
+}

@@ -8,7 +8,7 @@ use citius_io::{Disk, DiskConfig, Metered, open_disk};
 use citius_state::{
     Workers,
     cold::{BlockRecord, ColdError, Store, StoreConfig},
-    ssmt::{Ssmt, SsmtConfig, SsmtError},
+    ssmt::{Ssmt, SsmtConfig},
 };
 use serde::Serialize;
 use std::{
@@ -91,12 +91,11 @@ impl Timed {
 /// Roots after the state and after each of some blocks, by the trie in memory.
 fn roots(world: &World, numbers: impl Iterator<Item = u64>) -> Result<Vec<B256>, StoresError> {
     let threads = Threads::unpinned().map_err(|error| StoresError::Peer(error.to_string()))?;
-    let failed = |error: SsmtError| StoresError::Peer(error.to_string());
     let config = SsmtConfig { history: 0, flat_cache_bytes: 0, ..SsmtConfig::default() };
     let trie = Ssmt::new(config, Arc::new(Hasher::cpu()), Arc::clone(&threads.two) as Arc<dyn Workers>);
     let seal = |changes| {
-        let sealed = trie.seal(trie.head(), &Arc::new(changes)).map_err(failed)?;
-        trie.set_head(sealed.version).map_err(failed)?;
+        let sealed = trie.seal(trie.head(), &Arc::new(changes))?;
+        trie.set_head(sealed.version)?;
         Ok::<B256, StoresError>(sealed.root)
     };
     let mut roots = vec![seal(world.genesis())?];

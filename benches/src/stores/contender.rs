@@ -1,7 +1,7 @@
 //! Who takes part: something that keeps accounts on a disk.
 
 use super::{Commit, StoresError};
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use citius_state::Account;
 use serde::Serialize;
 use std::{
@@ -11,12 +11,12 @@ use std::{
 
 /// Something that keeps accounts on a disk, by the hashes of their addresses.
 pub trait Contender: Sync {
-    /// The accounts with these keys, in order. Called by several threads at a time, between commits.
+    /// The accounts of these addresses, each with its hash, in order. Called by several threads at a time, between commits.
     ///
     /// # Errors
     ///
     /// Whatever goes wrong.
-    fn read(&self, keys: &[B256], into: &mut Vec<Option<Account>>) -> Result<(), StoresError>;
+    fn read(&self, keys: &[(Address, B256)], into: &mut Vec<Option<Account>>) -> Result<(), StoresError>;
 
     /// Keeps what a commit writes: durable, and found by reads, when this returns.
     ///

@@ -5,7 +5,7 @@ use super::{
     contender::disk_bytes, digest, forget_files, save, saved,
 };
 use crate::root::Threads;
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use citius_state::{Account, Workers};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -115,7 +115,8 @@ impl Driver {
         let (mut read_ms, mut commit_ms) = (Vec::new(), Vec::new());
         for _ in 0..commits {
             let touched = self.plan.touched(self.made);
-            let keys: Vec<B256> = touched.iter().map(|(.., key)| *key).collect();
+            let keys: Vec<(Address, B256)> =
+                touched.iter().map(|(_, address, key)| (*address, *key)).collect();
             let start = Instant::now();
             let accounts = read(&*self.contender, &keys, self.readers)?;
             read_ms.push(ms(start));
@@ -164,7 +165,7 @@ impl Driver {
 /// Reads keys on some threads, each a part of them.
 fn read(
     contender: &dyn Contender,
-    keys: &[B256],
+    keys: &[(Address, B256)],
     threads: usize,
 ) -> Result<Vec<Option<Account>>, StoresError> {
     let part = keys.len().div_ceil(threads).max(1);

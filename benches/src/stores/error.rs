@@ -1,6 +1,6 @@
 use crate::WrongAnswer;
 use citius_io::DiskError;
-use citius_state::cold::ColdError;
+use citius_state::{cold::ColdError, ssmt::SsmtError};
 use std::io;
 
 /// Why stores were not compared.
@@ -12,6 +12,9 @@ pub enum StoresError {
     /// Of the store of Citius.
     #[error(transparent)]
     Cold(#[from] ColdError),
+    /// Of the state over it.
+    #[error(transparent)]
+    State(#[from] SsmtError),
     /// Of a disk.
     #[error(transparent)]
     Disk(#[from] DiskError),

@@ -26,7 +26,7 @@ pub(super) fn block_hash(number: u64) -> B256 {
 /// A block that follows the one of the number before.
 pub(super) fn record(number: u64, root: B256, changes: ChangeSet) -> Arc<BlockRecord> {
     let (hash, parent) = (block_hash(number), block_hash(number - 1));
-    Arc::new(BlockRecord { number, hash, parent, root, changes })
+    Arc::new(BlockRecord { number, hash, parent, root, changes: Arc::new(changes) })
 }
 
 /// Fills an empty store, the last blocks brought to its pages; the root.

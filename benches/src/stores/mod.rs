@@ -24,7 +24,7 @@ mod redb;
 mod transfers;
 
 pub use self::redb::RedbContender;
-pub use citius::StoreContender;
+pub use citius::{DurableContender, StoreContender};
 pub use commits::{CommitFigures, commits};
 pub use contender::{
     Contender, Ground, Roster, Taken, VALUE_BYTES, account_of, disk_of, forget_files, value_of,
@@ -41,12 +41,13 @@ pub use transfers::{Commit, Expected, Transfers, Write, change_set, digest, save
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Those who can take part wherever this builds.
-pub const NAMES: [&str; 2] = ["store", "redb"];
+pub const NAMES: [&str; 3] = ["citius", "store", "redb"];
 
 /// Opens one of [`NAMES`].
 #[must_use]
 pub fn roster(name: &str, ground: &Ground) -> Option<Result<Box<dyn Contender>, StoresError>> {
     match name {
+        "citius" => Some(DurableContender::open(ground).map(|state| Box::new(state) as Box<dyn Contender>)),
         "store" => Some(StoreContender::open(ground).map(|store| Box::new(store) as Box<dyn Contender>)),
         "redb" => Some(RedbContender::open(ground).map(|redb| Box::new(redb) as Box<dyn Contender>)),
         _ => None,

@@ -31,7 +31,7 @@ const BLOCK_ACCOUNTS: u32 = 1_300;
 pub struct NodesFigures {
     /// Accounts.
     pub accounts: u32,
-    /// Memory for the plain store's cache, in MiB.
+    /// Memory for each one's cache, in MiB.
     pub cache_mib: usize,
     /// Random accounts read one after the other.
     pub reads: u32,
@@ -168,7 +168,9 @@ pub fn nodes(options: &Options) -> Result<NodesFigures, StoresError> {
     let (disk, _) = open_disk(&directory.join("pages"), &DiskConfig::default())?;
     let metered = Arc::new(Metered::new(disk));
     let disk: Arc<dyn Disk> = Arc::clone(&metered) as Arc<dyn Disk>;
-    let store = Store::open(disk, StoreConfig::default(), super::random())?.store;
+    let page_cache_bytes = (options.cache_mib as u64) << 20;
+    let config = StoreConfig { page_cache_bytes, ..StoreConfig::default() };
+    let store = Store::open(disk, config, super::random())?.store;
     let trie = NodeTrie::open(&directory.join("node-a-key"), options.cache_mib)?;
     let hasher = Hasher::cpu();
     let fills = plan.fills() as usize;
@@ -303,8 +305,7 @@ impl fmt::Display for NodesFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} accounts; {} reads one after the other; {} blocks of {} writes, a checkpoint every {}; {} MiB of cache for one \
-             node a key",
+            "{} accounts; {} reads one after the other; {} blocks of {} writes, a checkpoint every {}; {} MiB of cache",
             self.accounts,
             self.reads,
             self.blocks,

@@ -1,7 +1,7 @@
 //! redb as a contender, and its file with operations counted.
 
 use super::{Commit, Contender, Ground, StoresError, account_of, value_of};
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use citius_state::Account;
 use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition, backends::FileBackend};
 use std::{
@@ -39,10 +39,10 @@ impl RedbContender {
 }
 
 impl Contender for RedbContender {
-    fn read(&self, keys: &[B256], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
+    fn read(&self, keys: &[(Address, B256)], into: &mut Vec<Option<Account>>) -> Result<(), StoresError> {
         let reads = self.database.begin_read()?;
         let accounts = reads.open_table(ACCOUNTS)?;
-        for key in keys {
+        for (_, key) in keys {
             into.push(accounts.get(&key.0)?.and_then(|value| account_of(value.value())));
         }
         Ok(())

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, U256, keccak256, map::HashMap};
 use citius_hashing::Hasher;
 use citius_state::{
     Account, AccountChange, ChangeSet,
-    ssmt::{Ssmt, SsmtConfig, SsmtError},
+    ssmt::{Ssmt, SsmtConfig},
 };
 use serde::Serialize;
 use std::{
@@ -146,14 +146,13 @@ impl Transfers {
     ///
     /// # Errors
     ///
-    /// [`StoresError::Peer`] with what the trie says.
+    /// [`StoresError::State`].
     pub fn expected(&self, workers: Arc<dyn citius_state::Workers>) -> Result<Vec<Expected>, StoresError> {
-        let failed = |error: SsmtError| StoresError::Peer(error.to_string());
         let config = SsmtConfig { history: 0, flat_cache_bytes: 0, ..SsmtConfig::default() };
         let trie = Ssmt::new(config, Arc::new(Hasher::cpu()), workers);
         let seal = |writes: &[Write]| {
-            let sealed = trie.seal(trie.head(), &Arc::new(change_set(writes))).map_err(failed)?;
-            trie.set_head(sealed.version).map_err(failed)?;
+            let sealed = trie.seal(trie.head(), &Arc::new(change_set(writes)))?;
+            trie.set_head(sealed.version)?;
             Ok::<_, StoresError>(Expected { root: sealed.root, digest: digest(writes) })
         };
         let mut accounts: Vec<Account> = (0..self.accounts).map(Self::filled).collect();
