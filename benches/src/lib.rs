@@ -8,6 +8,7 @@
 //! | `keccak` | batches of messages, hashed by every way of this processor and by `sha3` ([`keccak`]) |
 //! | `parts` | the scheduler with a machine that does next to nothing: reads, commits, aborts, wake-ups; the recovery of senders ([`parts`]) |
 //! | `root` | the state root of blocks over large states, against bare hashing and an incremental root on `alloy-trie`; bulk builds; how cost grows ([`root`]) |
+//! | `stores` | durable stores: random transfers by Citius' store and by redb, how the store grows, what a durable block costs, pages against one node a key ([`stores`]) |
 //!
 //! ```text
 //! cargo bench -p citius-benches                         everything
@@ -30,6 +31,7 @@ pub mod caches;
 pub mod keccak;
 pub mod parts;
 pub mod root;
+pub mod stores;
 
 use std::{env, num::NonZeroUsize, process::Command, thread};
 

@@ -8,6 +8,7 @@ use citius_benches::{
     keccak::KeccakBench,
     parts::{Meeting, MeetingBench, Scheduling, SchedulingBench, SendersBench, Shape, WakeUpBench},
     root::{self, Contest, Contestants, Threads, World, Writes},
+    stores,
 };
 use std::{
     io::{Write, stderr},
@@ -196,4 +197,54 @@ fn caches_hit_more_with_more_room_and_never_more_than_is_possible() {
         assert_eq!(caches::lru_hits(&trace.reads, figures.keys), most, "{}", trace.name);
         assert_eq!(caches::best_hits(&trace.reads, figures.keys), most, "{}", trace.name);
     }
+}
+
+/// The options of a bench of stores at its smoke size, in a directory that goes with it.
+fn stores_options() -> (stores::Options, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (stores::Options::of(Size::Smoke, directory.path().to_owned()), directory)
+}
+
+#[test]
+fn every_store_knows_what_transfers_left() {
+    let (options, _directory) = stores_options();
+    let names = stores::NAMES.map(String::from);
+    let figures =
+        stores::contest_here(&options, stores::roster, &names).unwrap_or_else(|wrong| panic!("{wrong}"));
+    for contender in &figures.contenders {
+        assert!(contender.transfers_per_second > 0.0 && contender.syncs > Some(0.0), "{figures}");
+    }
+}
+
+#[test]
+fn a_store_is_measured_at_every_size_and_drawn() {
+    let (options, directory) = stores_options();
+    let mut told = 0;
+    let points = stores::curves(&options.leaves, options.journalled, directory.path(), &mut |_| told += 1)
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!((points.len(), told), (options.leaves.len(), points.len()));
+    for point in &points {
+        assert!(
+            point.page_bytes_per_leaf > 40.0 && point.journalled as usize >= options.journalled,
+            "{point}"
+        );
+    }
+    let svg = stores::plot_curves(&points, "a < b");
+    assert_eq!(svg.matches("<polyline").count(), 8);
+    assert!(svg.contains("a &lt; b") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+}
+
+#[test]
+fn a_block_takes_one_sync_with_checkpoints_and_without() {
+    let (options, directory) = stores_options();
+    let figures = stores::commits(options.state, options.blocks, directory.path())
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert!((figures.syncs_per_block - 1.0).abs() < 1e-9, "{figures}");
+}
+
+#[test]
+fn pages_and_one_node_a_key_have_the_same_accounts_and_roots() {
+    let (options, _directory) = stores_options();
+    let figures = stores::nodes(&options).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert!(figures.pages.operations_per_read >= 1.0, "{figures}");
 }

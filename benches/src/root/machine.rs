@@ -38,7 +38,7 @@ impl MachineFigures {
 #[derive(Debug)]
 pub struct Threads {
     pub(super) one: Arc<WorkerPool>,
-    pub(super) two: Arc<WorkerPool>,
+    pub(crate) two: Arc<WorkerPool>,
     pub(super) rayon: ThreadPool,
     /// Where they are.
     pub is_pinned: bool,

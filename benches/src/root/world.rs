@@ -121,6 +121,12 @@ impl World {
         self.shape
     }
 
+    /// A number drawn by another.
+    #[must_use]
+    pub fn draw(number: u64) -> u64 {
+        mix(number)
+    }
+
     /// The address of account `number`.
     #[must_use]
     pub fn address(number: u64) -> Address {
@@ -160,25 +166,27 @@ impl World {
     /// The whole state, as what a block did that made it out of nothing.
     #[must_use]
     pub fn genesis(&self) -> ChangeSet {
-        let mut accounts: Vec<AccountChange> = (0..self.shape.accounts as u64)
-            .map(|number| AccountChange {
-                address: Self::address(number),
-                before: None,
-                after: Some(Self::account(number)),
-                storage_wiped: true,
-                storage: Vec::new(),
-            })
-            .collect();
-        for (account, count) in &self.storages {
-            accounts[*account as usize].storage = (0..u64::from(*count))
-                .map(|number| SlotChange {
-                    slot: Self::slot(u64::from(*account), number),
-                    before: U256::ZERO,
-                    after: Self::value(u64::from(*account) << 32 | number),
-                })
-                .collect();
+        let accounts = (0..self.shape.accounts as u64).map(|number| self.creation(number));
+        ChangeSet { accounts: accounts.collect(), codes: Vec::new() }
+    }
+
+    /// One account with all its slots, as [`World::genesis`] makes it.
+    #[must_use]
+    pub fn creation(&self, number: u64) -> AccountChange {
+        let place = self.storages.binary_search_by_key(&number, |(account, _)| u64::from(*account));
+        let slots = place.map_or(0, |place| self.storages[place].1);
+        let slot = |slot| SlotChange {
+            slot: Self::slot(number, slot),
+            before: U256::ZERO,
+            after: Self::value(number << 32 | slot),
+        };
+        AccountChange {
+            address: Self::address(number),
+            before: None,
+            after: Some(Self::account(number)),
+            storage_wiped: true,
+            storage: (0..u64::from(slots)).map(slot).collect(),
         }
-        ChangeSet { accounts, codes: Vec::new() }
     }
 
     /// What block `block` writes: of ten slots one is new and one is removed, the others change. Every other slot is of
