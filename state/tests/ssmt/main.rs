@@ -4,6 +4,7 @@ mod drafts;
 mod failing;
 mod ground;
 mod huge;
+mod killed;
 mod model;
 mod nodes;
 mod partial;
