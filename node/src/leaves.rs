@@ -327,7 +327,10 @@ fn begins_with_leaf(reader: &mut Box<dyn BufRead + Send>) -> io::Result<bool> {
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     // The first line may be longer than the buffer: then its beginning tells.
     let is_object = line.starts_with(b"{") && line.len() > 1;
-    Ok(is_object && line.windows(9).any(|window| window == b"\"address\""))
+    let at = |name: &[u8]| line.windows(name.len()).position(|window| window == name);
+    // A dump may be one line, too.
+    let is_dump = |address| at(b"\"accounts\"").is_some_and(|accounts| accounts < address);
+    Ok(is_object && at(b"\"address\"").is_some_and(|address| !is_dump(address)))
 }
 
 /// The root of a dump that goes on with one account a line: its first line has nothing else. Consumes that line.

@@ -5,6 +5,7 @@ mod durable;
 mod failing;
 mod ground;
 mod huge;
+mod killed;
 mod model;
 mod nodes;
 mod partial;

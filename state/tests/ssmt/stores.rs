@@ -20,9 +20,9 @@ use std::{
 };
 
 /// Blocks, and the state before the first and after each.
-struct Chain {
-    blocks: Vec<Arc<BlockRecord>>,
-    states: Vec<MemoryState>,
+pub(crate) struct Chain {
+    pub(crate) blocks: Vec<Arc<BlockRecord>>,
+    pub(crate) states: Vec<MemoryState>,
 }
 
 impl Chain {
@@ -137,7 +137,7 @@ fn run(
 }
 
 /// Whether a store holds a state of the chain: gives the number of its last block.
-fn check(opened: &Opened, chain: &Chain, what: &str) -> usize {
+pub(crate) fn check(opened: &Opened, chain: &Chain, what: &str) -> usize {
     let Opened { store, blocks } = opened;
     let (at, root) = store.checkpoint_block();
     let at = at.number as usize;

@@ -188,6 +188,9 @@ fn import_file(args: &ImportArgs, disk: Arc<dyn Disk>) -> Result<Imported> {
     let mut leaves = Leaves::open(&args.source)?.with_codes();
     let source = source_of(&args.source)?;
     let given = args.block.zip(args.block_hash).map(|(number, hash)| BlockId { number, hash });
+    if leaves.is_lines() && given.is_none() {
+        bail!("{}: says nothing of a block: expected --block and --block-hash", args.source.display());
+    }
     let hasher = Hasher::cpu();
     let mut import = match Import::open(Arc::clone(&disk), StoreConfig::default(), drawn(), source) {
         Ok(import) => import,
@@ -207,9 +210,6 @@ fn import_file(args: &ImportArgs, disk: Arc<dyn Disk>) -> Result<Imported> {
     let progress = Progress::new(usize::try_from(leaves.progress().1).unwrap_or(usize::MAX));
     progress.say("bytes read");
     if leaves.is_lines() {
-        if given.is_none() {
-            bail!("{}: says nothing of a block: expected --block and --block-hash", args.source.display());
-        }
         import_lines(&mut leaves, &mut import, args.step << 20, &pool, &hasher, &progress)?;
     } else if let Some(changes) = leaves.next_batch(&pool)? {
         import_at_once(changes, &mut import, &hasher)?;
