@@ -22,6 +22,7 @@ pub fn ssmt_config(plan: &Plan) -> SsmtConfig {
     SsmtConfig {
         history: plan.history.reorg_depth_blocks as usize,
         flat_cache_bytes: plan.memory_parts.flat_cache_bytes,
+        node_bytes_max: plan.memory_parts.trie_nodes_bytes_max,
         ..SsmtConfig::default()
     }
 }

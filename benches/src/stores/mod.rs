@@ -55,6 +55,6 @@ pub fn roster(name: &str, ground: &Ground) -> Option<Result<Box<dyn Contender>, 
 }
 
 /// A number that is another one at each opening of a store.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }

@@ -173,6 +173,24 @@ pub(crate) fn page_of<R: Record>(items: &[Item<R>]) -> Page {
     page
 }
 
+/// The pages that a page of accounts, slots or codes refers to; none if it is of another kind.
+pub(crate) fn pages_below(page: &Page, number: PageNumber) -> Vec<PageNumber> {
+    let items = match page.kind() {
+        PageKind::Accounts | PageKind::Slots | PageKind::Codes => Items::open(page, number, page.kind()),
+        _ => return Vec::new(),
+    };
+    let Ok(items) = items else { return Vec::new() };
+    let references = (0..items.count).filter(|at| items.bytes(*at)[0] != 0);
+    // Whatever its node is, the page's number comes last.
+    let below = references.filter_map(|at| {
+        let bytes = items.bytes(at);
+        Reader(bytes.get(bytes.len().checked_sub(REFERENCE_BYTES)?..)?).reference()
+    });
+    let mut pages: Vec<PageNumber> = below.filter(|below| *below != BLINDED).collect();
+    pages.dedup();
+    pages
+}
+
 /// What a page has for a key.
 #[derive(Debug)]
 pub(crate) enum Lookup<R> {

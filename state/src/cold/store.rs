@@ -461,6 +461,13 @@ impl Store {
         self.shared.find(&self.shared.view(), sought)
     }
 
+    /// Reads the pages that lead to accounts and codes, as far as half of [`StoreConfig::page_cache_bytes`] has room for them: then
+    /// each of these is one read away. Gives how many there are.
+    pub fn warm(&self) -> usize {
+        let most = self.config.page_cache_bytes / 2 / PAGE_BYTES as u64;
+        self.shared.warm(&self.shared.view(), usize::try_from(most).unwrap_or(usize::MAX))
+    }
+
     /// What reads the pages.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared

@@ -21,6 +21,8 @@ use std::{
 
 /// Bytes that a page takes in the cache beside its own.
 const OVERHEAD: u64 = 128;
+/// Pages of a level that tell whether it is one of leaves.
+const SAMPLE: usize = 32;
 
 /// The pages that one checkpoint refers to. None of them is written over as long as it lives.
 #[derive(Debug)]
@@ -206,6 +208,45 @@ impl Shared {
             }
         }
         self.give_queue(queue);
+    }
+
+    /// Reads the pages that lead to others, from the root on, level by level, as long as most of a level do and no more than so many: then what
+    /// is looked for is one page away. How many were read. What goes wrong is told to whoever looks.
+    pub(crate) fn warm(&self, view: &View, most: usize) -> usize {
+        let Ok(mut queue) = self.take_queue() else { return 0 };
+        let Superblock { accounts, codes, .. } = view.superblock;
+        let mut level: Vec<PageNumber> = accounts.iter().chain(&codes).map(|tree| tree.page).collect();
+        let mut count = 0;
+        while !level.is_empty() && count + level.len() <= most {
+            let mut below = Vec::new();
+            // A few first: of leaves there are many more.
+            let mut leads_on = 0;
+            let mut rest = level.as_slice();
+            for size in [SAMPLE, level.len()] {
+                let (some, left) = rest.split_at(size.min(rest.len()));
+                rest = left;
+                let mut read = HashMap::new();
+                if self.read_all(&mut *queue, some, &mut read).is_err() {
+                    break;
+                }
+                let pages = some.iter().filter_map(|number| Some((*number, read.remove(number)??)));
+                for (number, page) in pages {
+                    let references = super::items::pages_below(&page, number);
+                    leads_on += usize::from(!references.is_empty());
+                    below.extend(references);
+                }
+                count += some.len();
+                if size == SAMPLE && 2 * leads_on < some.len() {
+                    below.clear();
+                    break;
+                }
+            }
+            below.sort_unstable();
+            below.dedup();
+            level = below;
+        }
+        self.give_queue(queue);
+        count
     }
 
     /// Walks as far as pages are there. Whether one must be read.

@@ -85,6 +85,7 @@ impl DurableState {
         if let Some(version) = inner.version_of(last.hash) {
             inner.ssmt.set_head(version)?;
         }
+        inner.store.warm();
         let inner = Arc::new(inner);
         let keeper = Keeper::start(Arc::clone(&inner) as Arc<dyn Work>, config.checkpoint_every);
         Ok(Self { inner, keeper })

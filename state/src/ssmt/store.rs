@@ -50,7 +50,7 @@ impl Default for SsmtConfig {
             large_storage_from: 4096,
             rebalance_every: 16,
             flat_cache_bytes: 256 << 20,
-            node_bytes_max: u64::MAX,
+            node_bytes_max: 1 << 30,
             code_cache_bytes: 256 << 20,
         }
     }
