@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `blocks` | whole blocks: the engine's strategies and plain revm over a `CacheDB` ([`blocks`]) |
 //! | `bounds` | nothing, but computes how far perfect scheduling could spread `mainnet-like` blocks ([`bounds`]) |
+//! | `caches` | nothing, but counts how often the policy of the caches, an LRU and the best possible have what is read ([`caches`]) |
 //! | `keccak` | batches of messages, hashed by every way of this processor and by `sha3` ([`keccak`]) |
 //! | `parts` | the scheduler with a machine that does next to nothing: reads, commits, aborts, wake-ups; the recovery of senders ([`parts`]) |
 //! | `root` | the state root of blocks over large states, against bare hashing and an incremental root on `alloy-trie`; bulk builds; how cost grows ([`root`]) |
@@ -26,6 +27,7 @@
 
 pub mod blocks;
 pub mod bounds;
+pub mod caches;
 pub mod keccak;
 pub mod parts;
 pub mod root;

@@ -4,6 +4,7 @@ use citius_benches::{
     Size, THREADS,
     blocks::{self, BlockBench, Runner},
     bounds::{BoundsBench, BoundsSummary},
+    caches,
     keccak::KeccakBench,
     parts::{Meeting, MeetingBench, Scheduling, SchedulingBench, SendersBench, Shape, WakeUpBench},
     root::{self, Contest, Contestants, Threads, World, Writes},
@@ -175,6 +176,27 @@ fn growth_is_drawn_for_every_state() {
     let svg = root::plot(&points, "a < b");
     assert_eq!(svg.matches("<polyline").count(), 2 * 3);
     assert!(svg.contains("a &lt; b") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+}
+
+#[test]
+fn caches_hit_more_with_more_room_and_never_more_than_is_possible() {
+    let mut traces = caches::generated(Size::Smoke);
+    match caches::recorded(Size::Smoke).unwrap() {
+        Some(trace) => traces.push(trace),
+        None => stderr().write_all(b"SKIPPED: CITIUS_CORPUS is not set\n").unwrap(),
+    }
+    for trace in &traces {
+        let figures = caches::compare(trace).unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert!(figures.keys > 1 && figures.keys < figures.reads, "{figures}");
+        for pair in figures.rows.windows(2) {
+            assert!(pair[0].lru_hits <= pair[1].lru_hits, "{figures}");
+            assert!(pair[0].quick_cache_hits < pair[1].quick_cache_hits, "{figures}");
+            assert!(pair[0].best_hits < pair[1].best_hits, "{figures}");
+        }
+        let most = (figures.reads - figures.keys) as u64;
+        assert_eq!(caches::lru_hits(&trace.reads, figures.keys), most, "{}", trace.name);
+        assert_eq!(caches::best_hits(&trace.reads, figures.keys), most, "{}", trace.name);
+    }
 }
 
 /// The options of a bench of stores at its smoke size, in a directory that goes with it.

@@ -3,6 +3,7 @@
 use crate::{
     clock::{self, Sample},
     compare::{Brief, Verdict},
+    configs::engine_config,
 };
 use citius_engine::{
     Block, BlockMetrics, BlockTrace, Engine, EngineConfig, ExecuteOptions, ExecutionError, IdleLease,
@@ -72,7 +73,7 @@ impl Executor {
     /// [`PoolError`] if they cannot be started.
     pub fn new(plan: &Plan) -> Result<Self, PoolError> {
         // A block that is repeated is to be the same one every time.
-        let config = EngineConfig { learns_from_blocks: false, ..EngineConfig::default() };
+        let config = EngineConfig { learns_from_blocks: false, ..engine_config(plan) };
         Ok(Self { pool: WorkerPool::new(plan)?, config, hasher: Arc::new(Hasher::cpu()) })
     }
 

@@ -1,4 +1,4 @@
-//! States as files: a geth genesis file, or one account a line.
+//! States as files: a geth genesis file, what `geth dump` writes, or one account a line.
 //!
 //! A leaf file holds one JSON object a line, in any order, each address once; it may be zstd-compressed (`.zst`):
 //!
@@ -9,16 +9,19 @@
 //!
 //! `balance` must be there; `nonce` is 0 if it is not; `code` and `codeHash` exclude each other, and without both there
 //! is no code; slots that are zero count as not listed. Empty lines are passed over. A file whose first line is no such
-//! object is taken for a genesis file.
+//! object is taken for a genesis file, or for what `geth dump` writes: one object of `root` and `accounts`, or, with `--iterative`, a line with
+//! the `root` and one account a line. There balances are decimal, slots' values hex without `0x`.
 
 use crate::{
     chain::ChainError,
     recorded::{JsonFile, JsonNode, RecordedError},
 };
-use alloy_primitives::{Address, KECCAK256_EMPTY, U256, keccak256, map::AddressSet};
+use alloy_consensus::Header;
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256, map::AddressSet};
 use citius_engine::chain::Genesis;
-use citius_state::{Account, AccountChange, ChangeSet, SlotChange};
+use citius_state::{Account, AccountChange, ChangeSet, SlotChange, StateReader};
 use rayon::prelude::*;
+use revm::{bytecode::Bytecode, primitives::hardfork::SpecId};
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
@@ -64,13 +67,29 @@ pub struct Leaves {
     seen: AddressSet,
     read_bytes: Arc<AtomicU64>,
     file_bytes: u64,
+    lines: u64,
+    keeps_codes: bool,
+    root: Option<B256>,
+    genesis: Option<Box<Header>>,
 }
 
 enum Source {
-    Genesis(Box<dyn BufRead + Send>),
-    Lines { reader: Box<dyn BufRead + Send>, lines: u64 },
+    Whole(Box<dyn BufRead + Send>),
+    Lines { reader: Box<dyn BufRead + Send>, form: Form },
     Done,
 }
+
+/// How accounts are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As described above.
+    Leaves,
+    /// As geth does.
+    Geth,
+}
+
+/// An account, and its code if that is there.
+type Decoded = (AccountChange, Option<Bytes>);
 
 /// Counts what is read of a file, as progress knows its length.
 struct Counted<R> {
@@ -103,12 +122,75 @@ impl Leaves {
         } else {
             Box::new(BufReader::with_capacity(1 << 20, file))
         };
-        let source = if begins_with_leaf(&mut reader).map_err(io_error)? {
-            Source::Lines { reader, lines: 0 }
+        let root = geth_root(&mut reader).map_err(io_error)?;
+        let (source, lines) = if root.is_some() {
+            (Source::Lines { reader, form: Form::Geth }, 1)
+        } else if begins_with_leaf(&mut reader).map_err(io_error)? {
+            (Source::Lines { reader, form: Form::Leaves }, 0)
         } else {
-            Source::Genesis(reader)
+            (Source::Whole(reader), 0)
         };
-        Ok(Self { path: path.to_path_buf(), source, seen: AddressSet::default(), read_bytes, file_bytes })
+        let (path, seen) = (path.to_path_buf(), AddressSet::default());
+        Ok(Self {
+            path,
+            source,
+            seen,
+            read_bytes,
+            file_bytes,
+            lines,
+            keeps_codes: false,
+            root,
+            genesis: None,
+        })
+    }
+
+    /// Codes are part of the changes, where the file has them.
+    #[must_use]
+    pub fn with_codes(mut self) -> Self {
+        self.keeps_codes = true;
+        self
+    }
+
+    /// Whether accounts come line by line; else they all come at once.
+    #[must_use]
+    pub fn is_lines(&self) -> bool {
+        matches!(self.source, Source::Lines { .. })
+    }
+
+    /// Lines that were read.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// The root that the file says its state has, as soon as that was read.
+    #[must_use]
+    pub fn stated_root(&self) -> Option<B256> {
+        self.root
+    }
+
+    /// The header of a genesis file, once it was read, less its root; `None` if it has fields of later forks that are not in the file.
+    #[must_use]
+    pub fn genesis_header(&self) -> Option<&Header> {
+        self.genesis.as_deref()
+    }
+
+    /// Passes over lines until so many were read: what is in them is not looked at, nor whether it comes twice.
+    ///
+    /// # Errors
+    ///
+    /// [`LeavesError::Record`] if they cannot be read.
+    pub fn skip_lines(&mut self, lines: u64) -> Result<(), LeavesError> {
+        let Source::Lines { reader, .. } = &mut self.source else { return Ok(()) };
+        while self.lines < lines {
+            let skipped = reader.skip_until(b'\n');
+            let skipped = skipped.map_err(|source| RecordedError::Io { path: self.path.clone(), source })?;
+            if skipped == 0 {
+                break;
+            }
+            self.lines += 1;
+        }
+        Ok(())
     }
 
     /// Bytes of the file that were read, and all that it has.
@@ -125,36 +207,47 @@ impl Leaves {
     pub fn next_batch(&mut self, pool: &rayon::ThreadPool) -> Result<Option<ChangeSet>, LeavesError> {
         match std::mem::replace(&mut self.source, Source::Done) {
             Source::Done => Ok(None),
-            Source::Genesis(reader) => self.genesis(reader).map(Some),
-            Source::Lines { mut reader, mut lines } => {
-                let first = lines + 1;
-                let batch = self.read_lines(&mut reader, &mut lines)?;
-                if lines + 1 == first {
+            Source::Whole(reader) => self.whole(reader).map(Some),
+            Source::Lines { mut reader, form } => {
+                let first = self.lines;
+                let batch = self.read_lines(&mut reader)?;
+                if self.lines == first {
                     return Ok(None);
                 }
                 let decode = |(line, text): &(u64, Vec<u8>)| {
                     let file = PathBuf::from(format!("{}:{line}", self.path.display()));
-                    decode(file, text).map(|change| (*line, change))
+                    decode(file, text, form).map(|decoded| (*line, decoded))
                 };
                 // Collected one by one: which error is reported must not depend on the threads.
-                let decoded: Vec<Result<(u64, AccountChange), RecordedError>> =
+                let decoded: Vec<Result<(u64, Decoded), RecordedError>> =
                     pool.install(|| batch.par_iter().map(decode).collect());
-                let mut accounts = Vec::with_capacity(decoded.len());
+                let mut changes =
+                    ChangeSet { accounts: Vec::with_capacity(decoded.len()), codes: Vec::new() };
                 for decoded in decoded {
-                    let (line, change) = decoded?;
-                    let address = change.address;
+                    let (line, decoded) = decoded?;
+                    let address = decoded.0.address;
                     if !self.seen.insert(address) {
                         return Err(LeavesError::Twice { file: self.path.clone(), line, address });
                     }
-                    accounts.push(change);
+                    self.add(&mut changes, decoded);
                 }
-                self.source = Source::Lines { reader, lines };
-                Ok(Some(ChangeSet { accounts, codes: Vec::new() }))
+                self.source = Source::Lines { reader, form };
+                Ok(Some(changes))
             }
         }
     }
 
-    fn genesis(&self, reader: Box<dyn BufRead + Send>) -> Result<ChangeSet, LeavesError> {
+    fn add(&self, changes: &mut ChangeSet, (account, code): Decoded) {
+        if let (true, Some(code), Some(after)) = (self.keeps_codes, code, account.after)
+            && after.has_code()
+        {
+            changes.codes.push((after.code_hash, code_of(code)));
+        }
+        changes.accounts.push(account);
+    }
+
+    /// A genesis file, or a dump that is one object.
+    fn whole(&mut self, reader: Box<dyn BufRead + Send>) -> Result<ChangeSet, LeavesError> {
         let path = self.path.clone();
         let mut json = String::new();
         let read = reader.take(GENESIS_BYTES_MAX + 1).read_to_string(&mut json);
@@ -162,17 +255,47 @@ impl Leaves {
         if json.len() as u64 > GENESIS_BYTES_MAX {
             return Err(RecordedError::TooLarge { path, limit_bytes: GENESIS_BYTES_MAX }.into());
         }
+        let dump = serde_json::from_str(&json).ok().filter(is_dump);
+        if let Some(value) = dump {
+            return Ok(self.dump(JsonFile { path, value })?);
+        }
         let genesis = Genesis::from_json(&json).map_err(|source| ChainError::Genesis { path, source })?;
-        Ok(crate::roots::changes_from_nothing(&genesis.state))
+        let spec = genesis.chain.spec_id(&genesis.header);
+        if spec < SpecId::LONDON || spec < SpecId::SHANGHAI && genesis.header.base_fee_per_gas.is_some() {
+            self.genesis = Some(Box::new(genesis.header));
+        }
+        let mut changes = crate::roots::changes_from_nothing(&genesis.state);
+        if self.keeps_codes {
+            let hashes = changes.accounts.iter().filter_map(|change| change.after);
+            let hashes = hashes.filter(Account::has_code).map(|account| account.code_hash);
+            changes.codes = hashes.filter_map(|hash| Some((hash, genesis.state.code(hash).ok()?))).collect();
+        }
+        Ok(changes)
+    }
+
+    fn dump(&mut self, file: JsonFile) -> Result<ChangeSet, RecordedError> {
+        let dump = JsonNode::root(&file);
+        self.root = Some(dump.required("root")?.b256()?);
+        let accounts = dump.required("accounts")?;
+        let mut changes = ChangeSet::default();
+        for (_, entry) in accounts.fields()? {
+            let address = match entry.optional("address")? {
+                Some(address) => address.address()?,
+                None => entry.key_address()?,
+            };
+            self.add(&mut changes, geth_account(&entry, address)?);
+        }
+        Ok(changes)
     }
 
     /// Lines that are not empty, with their numbers from 1.
     fn read_lines(
-        &self,
+        &mut self,
         reader: &mut Box<dyn BufRead + Send>,
-        lines: &mut u64,
     ) -> Result<Vec<(u64, Vec<u8>)>, RecordedError> {
-        let path = |line: u64| PathBuf::from(format!("{}:{line}", self.path.display()));
+        let name = self.path.clone();
+        let lines = &mut self.lines;
+        let path = |line: u64| PathBuf::from(format!("{}:{line}", name.display()));
         let mut batch = Vec::new();
         let mut bytes = 0;
         while bytes < BATCH_BYTES {
@@ -204,17 +327,93 @@ fn begins_with_leaf(reader: &mut Box<dyn BufRead + Send>) -> io::Result<bool> {
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     // The first line may be longer than the buffer: then its beginning tells.
     let is_object = line.starts_with(b"{") && line.len() > 1;
-    Ok(is_object && line.windows(9).any(|window| window == b"\"address\""))
+    let at = |name: &[u8]| line.windows(name.len()).position(|window| window == name);
+    // A dump may be one line, too.
+    let is_dump = |address| at(b"\"accounts\"").is_some_and(|accounts| accounts < address);
+    Ok(is_object && at(b"\"address\"").is_some_and(|address| !is_dump(address)))
+}
+
+/// The root of a dump that goes on with one account a line: its first line has nothing else. Consumes that line.
+fn geth_root(reader: &mut Box<dyn BufRead + Send>) -> io::Result<Option<B256>> {
+    /// Bytes that such a line has at most.
+    const LINE_MAX: usize = 200;
+    let start = reader.fill_buf()?;
+    let Some(end) = start.iter().take(LINE_MAX).position(|byte| *byte == b'\n') else { return Ok(None) };
+    let root = match serde_json::from_slice(&start[..end]) {
+        Ok(serde_json::Value::Object(fields)) if fields.len() == 1 => {
+            fields.get("root").and_then(|root| root.as_str()).and_then(|root| root.parse().ok())
+        }
+        _ => None,
+    };
+    if root.is_some() {
+        reader.consume(end + 1);
+    }
+    Ok(root)
+}
+
+/// Whether an object is what `geth dump` writes.
+fn is_dump(value: &serde_json::Value) -> bool {
+    value.get("accounts").is_some() && value.get("config").is_none()
+}
+
+fn code_of(code: Bytes) -> Bytecode {
+    // Code from before EIP-3541 may begin as nothing that is known today does.
+    Bytecode::new_raw_checked(code.clone()).unwrap_or_else(|_| Bytecode::new_legacy(code))
+}
+
+/// An account as geth writes it.
+fn geth_account(entry: &JsonNode<'_>, address: Address) -> Result<Decoded, RecordedError> {
+    let code = entry.optional("code")?.map(|code| code.bytes()).transpose()?.filter(|code| !code.is_empty());
+    let stated = entry.optional("codeHash")?;
+    let code_hash = match (&code, &stated) {
+        (Some(code), _) => keccak256(code),
+        (None, Some(hash)) => hash.b256()?,
+        (None, None) => KECCAK256_EMPTY,
+    };
+    if let Some(stated) = stated
+        && stated.b256()? != code_hash
+    {
+        return Err(stated.refuse(&format!("the hash of the code, {code_hash}")));
+    }
+    let after = Account {
+        balance: entry.required("balance")?.decimal()?,
+        nonce: entry.optional("nonce")?.map_or(Ok(0), |nonce| nonce.u64())?,
+        code_hash,
+    };
+    let storage = entry.optional("storage")?.map_or(Ok(Vec::new()), |slots| slots_of(&slots))?;
+    let change = AccountChange { address, before: None, after: Some(after), storage_wiped: true, storage };
+    Ok((change, code))
+}
+
+/// Slots that are not zero.
+fn slots_of(slots: &JsonNode<'_>) -> Result<Vec<SlotChange>, RecordedError> {
+    let mut storage = Vec::new();
+    for (_, value) in slots.fields()? {
+        let (slot, after) = (value.key_u256()?, value.u256()?);
+        if !after.is_zero() {
+            storage.push(SlotChange { slot, before: U256::ZERO, after });
+        }
+    }
+    // Two texts may be one number.
+    let mut sorted: Vec<U256> = storage.iter().map(|slot| slot.slot).collect();
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(slots.refuse("every slot once"));
+    }
+    Ok(storage)
 }
 
 /// Decodes an account; `file` names file and line.
-fn decode(file: PathBuf, text: &[u8]) -> Result<AccountChange, RecordedError> {
+fn decode(file: PathBuf, text: &[u8], form: Form) -> Result<Decoded, RecordedError> {
     let value = match serde_json::from_slice(text) {
         Ok(value) => value,
         Err(source) => return Err(RecordedError::Json { path: file, source }),
     };
     let file = JsonFile { path: file, value };
     let entry = JsonNode::root(&file);
+    if form == Form::Geth {
+        return geth_account(&entry, entry.required("address")?.address()?);
+    }
     let known = ["address", "balance", "nonce", "code", "codeHash", "storage"];
     for (key, node) in entry.fields()? {
         if !known.contains(&key) {
@@ -233,23 +432,11 @@ fn decode(file: PathBuf, text: &[u8]) -> Result<AccountChange, RecordedError> {
         nonce: entry.optional("nonce")?.map_or(Ok(0), |nonce| nonce.u64())?,
         code_hash,
     };
-    let mut storage = Vec::new();
-    if let Some(slots) = entry.optional("storage")? {
-        for (_, value) in slots.fields()? {
-            let (slot, after) = (value.key_u256()?, value.u256()?);
-            if !after.is_zero() {
-                storage.push(SlotChange { slot, before: U256::ZERO, after });
-            }
-        }
-        // Two texts may be one number.
-        let mut sorted: Vec<U256> = storage.iter().map(|slot| slot.slot).collect();
-        sorted.sort_unstable();
-        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(slots.refuse("every slot once"));
-        }
-    }
+    let storage = entry.optional("storage")?.map_or(Ok(Vec::new()), |slots| slots_of(&slots))?;
     let address = entry.required("address")?.address()?;
-    Ok(AccountChange { address, before: None, after: Some(after), storage_wiped: true, storage })
+    let code = code.map(|code| code.bytes()).transpose()?;
+    let change = AccountChange { address, before: None, after: Some(after), storage_wiped: true, storage };
+    Ok((change, code))
 }
 
 #[cfg(test)]

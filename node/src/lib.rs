@@ -4,6 +4,7 @@
 //!
 //! - [`recorded`] reads blocks from folders, recovers their senders, and writes what became of them;
 //! - [`baseline`] is plain revm over a `CacheDB`, the outside yardstick of time;
+//! - [`configs`] turns a plan into the bounds of engine, state trie, store and disk;
 //! - [`execution`] is the only caller of the engine, [`clock`] takes the time, [`contest`] interleaves both, and
 //!   [`compare`] says whether results are equal;
 //! - [`hashing`] has messages hashed by the processor and by devices in turns;
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod clock;
 mod commands;
 pub mod compare;
+pub mod configs;
 pub mod contest;
 pub mod execution;
 pub mod hashing;

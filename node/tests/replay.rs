@@ -36,6 +36,8 @@ fn a_valid_block_matches_and_its_result_is_written() {
         let [execute, repeated, commit] =
             ["execute_ns", "repeated_ns", "commit_ns"].map(|field| entry[field].as_u64().unwrap());
         assert!(execute > repeated && commit > 0, "{entry:#}");
+        let cold = ["parked", "parks", "reads_waited_for", "keys_asked_ahead"].map(|field| &entry[field]);
+        assert_eq!(cold, [&json!(0); 4], "nothing is cold in memory: {entry:#}");
         assert_eq!(read(&out.join(format!("{name}.json"))), Fixture::valid().expected.unwrap());
     }
     assert_eq!(report["total"]["txs"], json!(6));

@@ -12,7 +12,7 @@ use citius_node::{
     roots::{StateTrie, listed_root},
     streams,
 };
-use citius_state::MemoryState;
+use citius_state::{MemoryState, ssmt::SsmtConfig};
 use citius_topology::{MachineSource, ProfileSource, resolve};
 use common::corpus;
 use std::sync::Arc;
@@ -37,9 +37,12 @@ fn recorded() -> Option<Vec<(RecordedBlock, Arc<Block>)>> {
 
 /// The root after each block of a case, and `alloy-trie`'s of what is listed.
 fn roots(executor: &Executor, case: &Case, witness: Option<&Witness>) -> Vec<(B256, B256)> {
+    let config = SsmtConfig::default();
     let trie = match witness {
-        Some(witness) => StateTrie::witnessed(witness, executor.hasher(), executor.workers()).unwrap(),
-        None => StateTrie::listed(&case.state, executor.hasher(), executor.workers()).unwrap(),
+        Some(witness) => {
+            StateTrie::witnessed(witness, config, executor.hasher(), executor.workers()).unwrap()
+        }
+        None => StateTrie::listed(&case.state, config, executor.hasher(), executor.workers()).unwrap(),
     };
     let before = witness.map_or_else(|| listed_root(&case.state), |witness| witness.pre_state_root);
     assert_eq!(trie.root(), Ok(before));

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 const GIB: u64 = 1 << 30;
 
 /// Bytes of a GB, as disks are sold.
-const GB: u64 = 1_000_000_000;
+pub(crate) const GB: u64 = 1_000_000_000;
 
 /// Nodes that `lanes` draw from, and the others this process may take memory from.
 pub(crate) fn memory_nodes<'m>(

@@ -52,6 +52,7 @@ pub mod render;
 mod resolve;
 mod slot;
 mod source;
+mod split;
 mod sys;
 
 pub use devices::Devices;
@@ -61,7 +62,7 @@ pub use limits::Limits;
 pub use machine::{Cache, Core, Machine, NumaNode};
 pub use pin::{pin_current_thread, pin_current_thread_to_role};
 pub use placement::{Check, PlacementReport};
-pub use plan::{NumaShare, Plan, ProfileChoice};
+pub use plan::{ExecutionPlan, HistoryPlan, MemoryParts, NumaShare, Plan, ProfileChoice, StoragePlan};
 pub use planner::plan;
 pub use pool::{data_parallel_pool, pool_placement};
 pub use resolve::{ProfileSource, Report, resolve, resolve_on};

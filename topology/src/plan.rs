@@ -1,6 +1,9 @@
 //! Who runs where: plain data that every other room obeys.
 
-use crate::{CoreId, Lane, NumaId, RoleSlots, WorkerIndex, WorkerSlot, profile::FpgaProgram};
+use crate::{
+    CoreId, Lane, NumaId, RoleSlots, WorkerIndex, WorkerSlot,
+    profile::{FpgaProgram, IoBackend},
+};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -28,8 +31,16 @@ pub struct Plan {
     pub memory_nodes_count: u32,
     /// Memory Citius may hold, in bytes.
     pub memory_budget_bytes: u64,
+    /// What it is for.
+    pub memory_parts: MemoryParts,
     /// Disk the store may fill, in bytes; `None` where nothing bounds it but its file system.
     pub ssd_capacity_bytes: Option<u64>,
+    /// What the store takes of it, and how it asks it.
+    pub storage: StoragePlan,
+    /// How far back can be gone.
+    pub history: HistoryPlan,
+    /// How much workers may have under way.
+    pub execution: ExecutionPlan,
     /// GPUs to hash on.
     pub gpus_count: u32,
     /// FPGA cards to hash on.
@@ -57,6 +68,56 @@ pub struct NumaShare {
     pub numa: NumaId,
     /// Its part, in bytes.
     pub memory_budget_bytes: u64,
+}
+
+/// What the memory budget is for; the parts add up to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MemoryParts {
+    /// Nodes of the state trie, in bytes.
+    pub trie_nodes_bytes_max: u64,
+    /// Values that readers find without the trie, in bytes.
+    pub flat_cache_bytes: u64,
+    /// Pages of the disk, in bytes.
+    pub page_cache_bytes: u64,
+    /// Everything else: blocks in flight, what versions keep to be undone, code, stacks of parked executions, buffers.
+    pub rest_bytes: u64,
+}
+
+/// What a store takes of its disk, and how it asks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StoragePlan {
+    /// Pages, in bytes.
+    pub page_bytes_max: u64,
+    /// The journal, in bytes: three of its files at least.
+    pub journal_bytes_max: u64,
+    /// One of the journal's files, in bytes.
+    pub segment_bytes: u64,
+    /// How the disk is asked.
+    pub io_backend: IoBackend,
+    /// Operations that each queue has in flight at most; a worker has one.
+    pub io_queue_depth: u32,
+    /// Whether a thread of the kernel takes submissions.
+    pub io_sqpoll: bool,
+}
+
+/// How far back can be gone, in blocks before the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HistoryPlan {
+    /// Versions of the state that are kept in memory.
+    pub reorg_depth_blocks: u32,
+    /// Blocks that checkpoints leave in the journal; never fewer.
+    pub retention_blocks: u32,
+}
+
+/// What a worker may have under way where reads go to a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ExecutionPlan {
+    /// Executions parked; 0 for no parking.
+    pub parked_per_worker_max: u32,
+    /// Reads in flight with which no further execution begins.
+    pub reads_per_worker_max: u32,
+    /// Entries whose likely reads are asked for ahead.
+    pub prefetch_entries_max: u32,
 }
 
 impl Plan {

@@ -3,6 +3,7 @@
 use crate::{
     Core, Lane, Machine, NumaId, PackageId, Plan, ProfileChoice, RoleSlots, TopologyError, budget,
     profile::{Auto, Profile},
+    split,
 };
 use std::collections::HashMap;
 
@@ -50,6 +51,8 @@ pub fn plan(machine: &Machine, profile: &Profile) -> Result<Plan, TopologyError>
 
     let (drawn, others) = budget::memory_nodes(machine, &worker_lanes);
     let memory_budget_bytes = budget::memory_bytes(machine, profile, &drawn, &others)?;
+    let ssd_capacity_bytes = budget::ssd_capacity_bytes(machine, profile)?;
+    let execution = split::execution(profile);
     let (gpus_count, fpgas_count) = budget::devices_counts(machine, profile)?;
 
     let fallback = if service.is_empty() { free } else { service.clone() };
@@ -68,11 +71,15 @@ pub fn plan(machine: &Machine, profile: &Profile) -> Result<Plan, TopologyError>
         numa: budget::numa_shares(&drawn, &others, memory_budget_bytes),
         memory_nodes_count: u32::try_from(memory_nodes).unwrap_or(u32::MAX),
         memory_budget_bytes,
-        ssd_capacity_bytes: budget::ssd_capacity_bytes(machine, profile)?,
+        memory_parts: split::memory_parts(profile, memory_budget_bytes)?,
+        ssd_capacity_bytes,
+        storage: split::storage(profile, ssd_capacity_bytes, execution.reads_per_worker_max)?,
+        history: split::history(profile),
+        execution,
         gpus_count,
         fpgas_count,
         fpga_program: profile.devices.fpga_program.clone(),
-        notes: notes(machine, cores.len(), unused.len()),
+        notes: notes(machine, profile, cores.len(), unused.len()),
         service: role(service),
         worker_lanes,
     };
@@ -213,7 +220,7 @@ fn lane(machine: &Machine, core: &Core, sibling: usize) -> Option<Lane> {
     Some(Lane { cpu, core: core.id, package: core.package, numa: core.numa })
 }
 
-fn notes(machine: &Machine, planned: usize, unused: usize) -> Vec<String> {
+fn notes(machine: &Machine, profile: &Profile, planned: usize, unused: usize) -> Vec<String> {
     let usable = machine.usable_cores().count();
     let mut notes = Vec::new();
     let mut note = |holds: bool, text: String| notes.extend(holds.then_some(text));
@@ -227,6 +234,8 @@ fn notes(machine: &Machine, planned: usize, unused: usize) -> Vec<String> {
     }
     let left_out = usable - planned + unused;
     note(left_out > 0, format!("{left_out} usable cores have no role"));
+    let sqpoll = "SQPOLL keeps a core busy for every queue, of which each worker has one";
+    note(profile.storage.io_sqpoll, sqpoll.to_owned());
     note(!machine.bindable, format!("planned for {}: threads cannot be pinned by it", machine.source));
     notes
 }

@@ -46,6 +46,7 @@ fn head(machine: &Machine, plan: &Plan) -> String {
         counted(plan.gpus_count as usize, "GPU"),
         counted(plan.fpgas_count as usize, "FPGA card"),
     ));
+    lines.extend(state_lines(plan));
     for (name, role) in plan.roles() {
         let cpus = cpu_list::format(role.lanes.iter().map(|lane| lane.cpu.0));
         let shared = if role.shared { " (shared)" } else { "" };
@@ -53,6 +54,38 @@ fn head(machine: &Machine, plan: &Plan) -> String {
     }
     lines.extend(plan.notes.iter().map(|note| format!("note: {note}")));
     lines.join("\n") + "\n"
+}
+
+/// What the state takes of memory and disk, and how it is used.
+fn state_lines(plan: &Plan) -> [String; 3] {
+    let (memory, storage) = (&plan.memory_parts, &plan.storage);
+    let (history, execution) = (&plan.history, &plan.execution);
+    let sqpoll = if storage.io_sqpoll { " and SQPOLL" } else { "" };
+    [
+        format!(
+            "memory: {} for trie nodes, {} for the flat cache, {} for pages, {} for the rest",
+            bytes(memory.trie_nodes_bytes_max),
+            bytes(memory.flat_cache_bytes),
+            bytes(memory.page_cache_bytes),
+            bytes(memory.rest_bytes),
+        ),
+        format!(
+            "store: {:.1} GB of pages, {:.1} GB of journal in files of {}; I/O {} at queue depth {}{sqpoll}",
+            storage.page_bytes_max as f64 / 1e9,
+            storage.journal_bytes_max as f64 / 1e9,
+            bytes(storage.segment_bytes),
+            storage.io_backend,
+            storage.io_queue_depth,
+        ),
+        format!(
+            "blocks: {} can be undone, {} stay in the journal; a worker parks {} executions and waits for {} reads, {} entries ahead",
+            history.reorg_depth_blocks,
+            history.retention_blocks,
+            execution.parked_per_worker_max,
+            execution.reads_per_worker_max,
+            execution.prefetch_entries_max,
+        ),
+    ]
 }
 
 fn package(machine: &Machine, plan: &Plan, id: PackageId) -> Branch {

@@ -78,7 +78,12 @@ fn a_written_profile_reads_back() {
 #[test]
 fn unknown_keys_and_sections_are_refused_with_the_known_ones() {
     assert_refused("[cores]\nworkers = 3", "cores.workers", "3", "worker_cores_count");
-    assert_refused("[core]\nx = 1", "core", "{ x = 1 }", "cores, memory, storage, devices");
+    assert_refused(
+        "[core]\nx = 1",
+        "core",
+        "{ x = 1 }",
+        "cores, memory, storage, history, execution, devices",
+    );
     assert_refused("[match]\ncores_min = 3", "match.cores_min", "3", "cores_count_min");
 }
 

@@ -16,6 +16,9 @@ fn the_tree_names_machine_profile_reason_and_every_role() {
     let expected = r#"synthetic machine "pack:2 [numa(memory=16GiB)] l3:1(size=16MiB) core:4 l1d:1(size=32KiB) pu:2": 2 packages, 2 NUMA nodes, 8 cores, 16 CPUs, 32 GiB of memory
 profile commodity-pc: no special profile fits, so every value is found out (fpga-server: 0 FPGA cards, not 1 or more; gpu-server: 0 GPUs, not 1 or more; reference-server: 8 usable cores, not 32 to 40; ci: 8 usable cores, not 4 or fewer)
 uses 5 workers, 25.6 GiB of memory, as much disk as there is, 0 GPUs, 0 FPGA cards
+memory: 12.8 GiB for trie nodes, 3.2 GiB for the flat cache, 3.2 GiB for pages, 6.4 GiB for the rest
+store: 86.0 GB of pages, 4.0 GB of journal in files of 64 MiB; I/O auto at queue depth 128
+blocks: 128 can be undone, 128 stay in the journal; a worker parks 32 executions and waits for 64 reads, 32 entries ahead
 io on CPU 14
 hashing on CPU 4
 service on CPU 6
@@ -68,6 +71,12 @@ fn the_report_is_json_with_machine_profile_reason_and_plan() {
     assert_eq!(json["plan"]["workers"][12]["lane"]["cpu"], 16);
     assert_eq!(json["plan"]["workers"][12]["lane"]["numa"], 1);
     assert_eq!(json["plan"]["io"]["shared"], false);
+    assert_eq!(json["profile"]["storage"]["io_backend"], "auto");
+    assert_eq!(json["plan"]["memory_parts"]["flat_cache_bytes"], 13_u64 << 30);
+    assert_eq!(json["plan"]["storage"]["journal_bytes_max"], 4_u64 << 30);
+    assert_eq!(json["plan"]["storage"]["io_sqpoll"], false);
+    assert_eq!(json["plan"]["history"]["reorg_depth_blocks"], 128);
+    assert_eq!(json["plan"]["execution"]["parked_per_worker_max"], 32);
 }
 
 #[test]

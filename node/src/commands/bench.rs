@@ -1,5 +1,6 @@
 use super::{measure_args::MeasureArgs, output, progress::Progress};
 use crate::{
+    configs::ssmt_config,
     contest::{self, Contest, ContestSettings},
     execution::{Case, Executor},
     hashing::{device_hasher, tell_of_devices},
@@ -74,12 +75,17 @@ impl Bench {
 
     /// The trie of what a state lists, on the workers.
     pub(super) fn listed_trie(&self, state: &MemoryState) -> Result<StateTrie, SsmtError> {
-        StateTrie::listed(state, self.executor.hasher(), self.executor.workers())
+        StateTrie::listed(state, ssmt_config(&self.plan), self.executor.hasher(), self.executor.workers())
     }
 
     /// The trie that a witness holds, on the workers.
     pub(super) fn witnessed_trie(&self, witness: &Witness) -> Result<StateTrie, SsmtError> {
-        StateTrie::witnessed(witness, self.executor.hasher(), self.executor.workers())
+        StateTrie::witnessed(
+            witness,
+            ssmt_config(&self.plan),
+            self.executor.hasher(),
+            self.executor.workers(),
+        )
     }
 
     /// Measures a case; `finds_limits` says whether what limits its blocks is found too,

@@ -87,6 +87,18 @@ impl<'a> Node<'a> {
         self.quantity("a hex quantity below 2^256")
     }
 
+    /// A decimal number below 2^256, or a hex quantity with `0x`.
+    pub(crate) fn decimal(&self) -> Result<U256, RecordedError> {
+        let expected = "a decimal number below 2^256";
+        let Some(text) = self.value.as_str() else { return Err(self.refuse(expected)) };
+        if text.starts_with("0x") {
+            return self.quantity(expected);
+        }
+        let are_digits = (1..=78).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = if are_digits { U256::from_str_radix(text, 10).ok() } else { None };
+        number.ok_or_else(|| self.refuse(expected))
+    }
+
     pub(crate) fn bytes(&self) -> Result<Bytes, RecordedError> {
         let expected = "an even number of hex digits";
         let digits = self.digits().ok_or_else(|| self.refuse(expected))?;

@@ -1,4 +1,4 @@
-use super::RootEntry;
+use super::{ColdReads, RootEntry};
 use crate::{contest::BlockContest, execution::Case, limits::Limits};
 use citius_engine::{BlockError, BlockMetrics, ExecutionError};
 use serde::Serialize;
@@ -57,6 +57,9 @@ pub struct Entry {
     pub aborts: u64,
     /// Most transactions that were started and not yet committed at one time.
     pub max_in_flight: u64,
+    /// What cold reads made executions do.
+    #[serde(flatten)]
+    pub cold_reads: ColdReads,
     /// Whether the parallel result is the serial one, and the recorded one where there is one.
     pub matches: bool,
     /// What does not match, in words.
@@ -112,6 +115,7 @@ impl Entry {
             repeated_ns: block.thread_times.repeated_ns,
             commit_ns: block.thread_times.commit_ns,
             recover_ns: 0,
+            cold_reads: ColdReads::of(&metrics),
             threads: metrics.threads,
             strategy: metrics.strategy.to_owned(),
             reason: metrics.reason,
@@ -209,6 +213,7 @@ pub(super) mod tests {
             executions: 1,
             aborts: 0,
             max_in_flight: 1,
+            cold_reads: ColdReads::default(),
             matches: true,
             mismatch: None,
             cachedb_note: None,

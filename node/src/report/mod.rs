@@ -1,5 +1,6 @@
 //! What a measuring command found: as JSON through serde, as a table for people.
 
+mod cold_reads;
 mod entry;
 mod gains;
 mod hash;
@@ -10,6 +11,7 @@ mod table;
 mod text;
 mod total;
 
+pub use cold_reads::ColdReads;
 pub use entry::{Entry, WorkloadLabel};
 pub use gains::{Gains, GainsRow, markdown};
 pub use hash::{Crossover, hash_text};

@@ -168,7 +168,7 @@ fn sums(subject: Subject, total: &Total) -> String {
          \x20 parallel {} Mgas/s, {} tx/s, {} ms, CPU {} ms, {} aborts per transaction\n\
          \x20 CacheDB  {} Mgas/s, {} tx/s, {} ms{others}\n\
          \x20 speed-up {} over serial ({} geometric mean, worst {worst}), {} over the faster of serial and CacheDB\n\
-         {roots}\x20 results equal: {}\n\
+         {roots}{}\x20 results equal: {}\n\
          not counted: {recovery}, {uncounted}disk\n",
         executed.blocks,
         executed.txs,
@@ -188,6 +188,7 @@ fn sums(subject: Subject, total: &Total) -> String {
         ratio(total.speedup),
         ratio(total.speedup_geomean),
         ratio(total.speedup_over_faster),
+        executed.cold_reads.text(),
         if total.matches { "yes" } else { "NO" },
     )
 }

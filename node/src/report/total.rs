@@ -1,4 +1,4 @@
-use super::{Entry, LimitsTotal, RootsTotal};
+use super::{ColdReads, Entry, LimitsTotal, RootsTotal};
 use serde::Serialize;
 
 /// What a report's entries come to. Rates and speed-ups are of blocks that were executed.
@@ -62,6 +62,9 @@ pub struct Sums {
     pub executions: u64,
     /// Aborts.
     pub aborts: u64,
+    /// What cold reads made executions do.
+    #[serde(flatten)]
+    pub cold_reads: ColdReads,
 }
 
 /// The block with the lowest speed-up.
@@ -91,6 +94,7 @@ impl Sums {
             sums.recover_ns += entry.recover_ns;
             sums.executions += entry.executions;
             sums.aborts += entry.aborts;
+            sums.cold_reads.add(&entry.cold_reads);
         }
         sums
     }

@@ -31,10 +31,11 @@ impl StateTrie {
     /// [`SsmtError`]: none that is known, as nothing is blinded.
     pub fn listed(
         state: &MemoryState,
+        config: SsmtConfig,
         hasher: Arc<Hasher>,
         workers: Arc<dyn Workers>,
     ) -> Result<Self, SsmtError> {
-        let ssmt = Arc::new(Ssmt::new(SsmtConfig::default(), hasher, workers));
+        let ssmt = Arc::new(Ssmt::new(config, hasher, workers));
         let before = ssmt.seal(ssmt.head(), &Arc::new(changes_from_nothing(state)))?.version;
         Ok(Self { ssmt, before, is_witnessed: false })
     }
@@ -47,12 +48,12 @@ impl StateTrie {
     /// [`SsmtError::RootMissing`] and [`SsmtError::BadNode`] if the witness is none.
     pub fn witnessed(
         witness: &Witness,
+        config: SsmtConfig,
         hasher: Arc<Hasher>,
         workers: Arc<dyn Workers>,
     ) -> Result<Self, SsmtError> {
         let Witness { pre_state_root, nodes, .. } = witness;
         let branches = witness.likely_branches();
-        let config = SsmtConfig::default();
         let ssmt = Ssmt::from_witness(*pre_state_root, nodes, &branches, config, hasher, workers)?;
         Ok(Self { before: ssmt.head(), ssmt: Arc::new(ssmt), is_witnessed: true })
     }
@@ -155,7 +156,9 @@ mod tests {
                 state.set_storage(address, U256::from(slot), U256::from(slot * index));
             }
         }
-        let trie = StateTrie::listed(&state, Arc::new(Hasher::cpu()), Arc::new(CallerAlone)).unwrap();
+        let trie =
+            StateTrie::listed(&state, SsmtConfig::default(), Arc::new(Hasher::cpu()), Arc::new(CallerAlone))
+                .unwrap();
         assert_eq!(trie.root(), Ok(listed_root(&state)));
 
         let address = Address::left_padding_from(&[9]);

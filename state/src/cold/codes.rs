@@ -6,7 +6,7 @@ use super::{
     record::{REFERENCE_BYTES, Reader, Record, write_reference},
     tree::{Leaf, Pages, Updater},
 };
-use alloy_primitives::{B256, Bytes, keccak256};
+use alloy_primitives::{B256, Bytes};
 use revm::bytecode::Bytecode;
 
 /// Bytes of a code up to which it lies in its record.
@@ -90,11 +90,10 @@ impl Record for CodeRecord {
         Some(Self { key, place })
     }
 
-    /// Codes are in no trie of Ethereum's: the root that their pages have only tells whether they are what they were.
+    /// Codes are in no trie of Ethereum's: the root that their pages have only tells whether they are all there. Wherever they lie,
+    /// since they may move.
     fn write_value(&self, out: &mut Vec<u8>) {
-        let mut record = Vec::with_capacity(self.bytes());
-        Record::write(self, &mut record);
-        out.extend_from_slice(&keccak256(record)[..]);
+        out.extend_from_slice(&self.key[..]);
     }
 }
 

@@ -158,6 +158,73 @@ pub enum ColdError {
         /// The last block's hash.
         last: B256,
     },
+    /// A state is imported into it, and not all of it is there: it takes no blocks yet.
+    #[error(
+        "a state is half imported into it, with {accounts} accounts and {slots} slots so far: continue with \
+         `citius state import --datadir`, from what it was begun with"
+    )]
+    Importing {
+        /// What is imported.
+        source_id: B256,
+        /// Accounts that are there.
+        accounts: u64,
+        /// Slots that are there.
+        slots: u64,
+    },
+    /// An import was begun from something else.
+    #[error(
+        "the import was begun from another source, {begun}, not {given}: continue with that, or begin in an empty directory"
+    )]
+    OtherSource {
+        /// What it was begun from.
+        begun: B256,
+        /// What it is to be continued with.
+        given: B256,
+    },
+    /// A state can be imported only where none is.
+    #[error(
+        "it holds a state already, that after block {block} ({hash}) with the root {root}: import into an empty directory"
+    )]
+    NotEmpty {
+        /// The block's number.
+        block: u64,
+        /// Its hash.
+        hash: B256,
+        /// The state's root.
+        root: B256,
+    },
+    /// An account, or a slot of one, is imported twice.
+    #[error("the account with the hashed address {key}, or a slot of it, is there twice")]
+    Twice {
+        /// The hash of its address.
+        key: B256,
+    },
+    /// Slots are imported of an account that is not there.
+    #[error("slots of the account with the hashed address {key} come before it")]
+    NotBegun {
+        /// The hash of its address.
+        key: B256,
+    },
+    /// A snapshot's file is not what was written.
+    #[error("{file} of the snapshot is damaged at chunk {chunk}: {what}")]
+    Snapshot {
+        /// The file.
+        file: String,
+        /// Chunks before it.
+        chunk: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A range of a snapshot does not have the hashes that lead to the state's root.
+    #[error("{file} of the snapshot leads to the root {found}, not {expected}")]
+    SnapshotRoot {
+        /// The file.
+        file: String,
+        /// The root that it should lead to.
+        expected: B256,
+        /// The one that it leads to.
+        found: B256,
+    },
 }
 
 impl PartialEq for ColdError {

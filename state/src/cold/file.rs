@@ -221,6 +221,23 @@ impl PageFile {
         self.held = self.space.take_all_of(before);
     }
 
+    /// Gives back what the file has behind the last page in use.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub(crate) fn trim(&mut self) -> Result<(), ColdError> {
+        let end = PageNumber(self.space.end()).offset();
+        let behind =
+            self.disk.len(self.file.id())?.saturating_sub(end) / PAGE_BYTES as u64 * PAGE_BYTES as u64;
+        if behind > 0 {
+            let operation = Operation::Trim { offset: end, length: behind };
+            super::journal::complete(&mut *self.queue, self.file.id(), operation)?;
+            self.length = self.length.min(end);
+        }
+        Ok(())
+    }
+
     /// Makes durable what may be in the system's memory only.
     ///
     /// # Errors

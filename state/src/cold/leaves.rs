@@ -23,11 +23,23 @@ pub(crate) struct SlotUpdate {
 pub(crate) struct AccountUpdate {
     /// The hash of its address.
     pub(crate) key: B256,
+    pub(crate) before: Before,
     pub(crate) after: Option<Account>,
     /// All its slots are gone before those below are written.
     pub(crate) is_wiped: bool,
     /// Sorted.
     pub(crate) slots: Vec<SlotUpdate>,
+}
+
+/// What must be there of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// It may be there or not.
+    Any,
+    /// Nothing.
+    Absent,
+    /// The account, some slots of which are there.
+    Present,
 }
 
 /// The root of storage that is to be found yet: no trie has it.
@@ -61,7 +73,12 @@ impl Leaf for AccountRecord {
         old: Option<Self>,
         change: AccountUpdate,
     ) -> Result<Option<Self>, ColdError> {
-        let AccountUpdate { key, after, is_wiped, slots } = change;
+        let AccountUpdate { key, before, after, is_wiped, slots } = change;
+        match (before, &old) {
+            (Before::Absent, Some(_)) => return Err(ColdError::Twice { key }),
+            (Before::Present, None) => return Err(ColdError::NotBegun { key }),
+            _ => {}
+        }
         let mut storage = old.map_or(Storage::Empty, |old| old.storage);
         if is_wiped || after.is_none() {
             if let Storage::Pages(tree) = storage {

@@ -15,10 +15,17 @@
 //! | `walk`, `view` | the way to a key, page by page; the pages of a checkpoint for all who read beside the next one |
 //! | `asking` | reads that nobody waits for |
 //! | `verify` | everything read and hashed again |
+//! | `bulk` | a state that comes from elsewhere, in steps: [`Import`] |
+//! | `records` | records of a trie in the order of their keys; `stream` hashes them |
+//! | `snapshot`, `chunk` | a state as files, by ranges of keys, each to be checked alone: [`Snapshot`] |
+//! | `compact` | pages moved to the beginning of the file, whose end is given back |
 
 mod asking;
 mod block;
+mod bulk;
+mod chunk;
 pub(crate) mod codes;
+mod compact;
 mod error;
 mod file;
 mod items;
@@ -31,8 +38,11 @@ mod page;
 pub(crate) mod parts;
 mod prefix;
 mod record;
+mod records;
+mod snapshot;
 mod space;
 mod store;
+mod stream;
 mod superblock;
 #[cfg(test)]
 mod tests;
@@ -42,9 +52,12 @@ pub(crate) mod view;
 pub(crate) mod walk;
 
 pub use block::BlockRecord;
+pub use bulk::{Import, ImportAccount, ImportProgress, ImportStep};
+pub use compact::{Compacted, SpaceStats};
 pub use error::{ColdError, PageDamage};
 pub use file::PageCounts;
 pub use journal::Durability;
 pub use page::{PAGE_BYTES, PageNumber};
+pub use snapshot::{Exported, RangeEntry, Snapshot, SnapshotProgress};
 pub use store::{BlockId, Opened, Store, StoreConfig, StoreStats};
 pub use verify::Verified;

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::Account;
     use crate::cold::{
-        leaves::{AccountUpdate, SlotUpdate},
+        leaves::{AccountUpdate, Before, SlotUpdate},
         record::AccountRecord,
         tests::Memory,
         tree::Written,
@@ -165,6 +165,7 @@ mod tests {
                     };
                     AccountUpdate {
                         key: B256::from(U256::from(nibble) << 252),
+                        before: Before::Any,
                         after: Some(Account {
                             balance: U256::MAX,
                             nonce: u64::MAX,

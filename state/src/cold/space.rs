@@ -43,6 +43,16 @@ impl Space {
         last.map_or(0, |last| last as u64 * 64 + 64 - u64::from(self.used[last].leading_zeros()))
     }
 
+    /// Pages before a place that are not in use.
+    pub(crate) fn free_below(&self, end: u64) -> u64 {
+        let used = self.used.iter().take(end.div_ceil(64) as usize).enumerate().map(|(at, word)| {
+            let own = end.saturating_sub(at as u64 * 64).min(64);
+            let mask = if own == 64 { u64::MAX } else { (1 << own) - 1 };
+            u64::from((word & mask).count_ones())
+        });
+        end - used.sum::<u64>()
+    }
+
     pub(crate) fn is_used(&self, page: PageNumber) -> bool {
         self.used.get((page.0 / 64) as usize).is_some_and(|word| word >> (page.0 % 64) & 1 != 0)
     }
@@ -174,6 +184,10 @@ mod tests {
         assert_eq!((read.count(), read.end()), (space.count(), space.end()));
         for page in (0..space.end() + 64).map(PageNumber) {
             assert_eq!(read.is_used(page), space.is_used(page), "{page}");
+        }
+        for end in [0, 1, 63, 64, 65, 1_000, space.end(), space.end() + 200] {
+            let free = (0..end).filter(|page| !space.is_used(PageNumber(*page))).count() as u64;
+            assert_eq!(space.free_below(end), free, "{end}");
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     error::ColdError,
     file::{OpenFile, PAGES, PageCounts, PageFile, read_page},
     journal::{Durability, Found, Journal, Position},
-    leaves::{AccountUpdate, SlotUpdate},
+    leaves::{AccountUpdate, Before, SlotUpdate},
     line::Line,
     page::{PAGE_BYTES, PageNumber},
     record::{AccountRecord, Tree},
@@ -122,14 +122,12 @@ pub struct Opened {
 }
 
 impl Store {
-    /// Opens the store of a directory, or makes one. `random` is drawn anew for every opening; nobody who sends transactions
-    /// may know it beforehand.
-    ///
-    /// # Errors
-    ///
-    /// [`ColdError::Disk`] if another process has it, or the disk fails; [`ColdError::Superblocks`], [`ColdError::Journal`],
-    /// [`ColdError::Damaged`] if it is damaged; [`ColdError::Version`] if it was written by a newer version.
-    pub fn open(disk: Arc<dyn Disk>, config: StoreConfig, random: u64) -> Result<Opened, ColdError> {
+    /// As [`Store::open`], one into which a state is being imported too.
+    pub(super) fn open_any(
+        disk: Arc<dyn Disk>,
+        config: StoreConfig,
+        random: u64,
+    ) -> Result<Opened, ColdError> {
         let lock = disk.lock()?;
         let names = disk.names()?;
         let most = (config.page_bytes_max / PAGE_BYTES as u64).min(PageNumber::END);
@@ -185,6 +183,7 @@ impl Store {
                 map,
                 accounts: None,
                 codes: None,
+                import: None,
             };
             let superblock = pages.commit(first, |_| true)?;
             disk.sync_directory()?;
@@ -332,22 +331,7 @@ impl Store {
             None if !is_released => Ok(superblock),
             None => return Ok(false),
         };
-        let checkpoint = pages.checkpoint();
-        let may_reuse = |numbers: &[PageNumber]| {
-            let may = self.shared.is_last_alone();
-            if may {
-                self.shared.forget(numbers);
-            }
-            may
-        };
-        let committed =
-            next.and_then(|next| pages.commit(|map| Superblock { checkpoint, map, ..next }, may_reuse));
-        if committed.is_err() {
-            // Of writes that were under way the flag tells.
-            let _ = pages.abandon();
-        }
-        *self.sizes.lock() = Sizes::of(&pages);
-        let committed = committed?;
+        let (committed, ()) = self.commit(&mut pages, next.map(|next| (next, ())))?;
         self.shared.advance(committed);
         let mut open = self.journal.lock();
         if taken.is_some() {
@@ -356,6 +340,65 @@ impl Store {
         // Should the new superblock be lost, the one before it is found, and the blocks since that.
         open.journal.release(superblock.journal);
         Ok(true)
+    }
+
+    /// Makes a checkpoint of the same block out of what `make` does to the pages: it gives the superblock, whose number and map are
+    /// put in.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`: the last checkpoint stands then. [`ColdError::Disk`]: no more checkpoints are made.
+    pub(super) fn make_checkpoint<T>(
+        &self,
+        make: impl FnOnce(&mut PageFile, Superblock) -> Result<(Superblock, T), ColdError>,
+    ) -> Result<T, ColdError> {
+        let mut pages = self.pages.lock();
+        if pages.has_failed() {
+            return Err(ColdError::Failed);
+        }
+        let before = self.shared.superblock();
+        let made = make(&mut pages, before);
+        let (committed, given) = self.commit(&mut pages, made)?;
+        self.shared.advance(committed);
+        self.journal.lock().journal.release(before.journal);
+        Ok(given)
+    }
+
+    /// Commits what was made, or gives it up.
+    fn commit<T>(
+        &self,
+        pages: &mut PageFile,
+        made: Result<(Superblock, T), ColdError>,
+    ) -> Result<(Superblock, T), ColdError> {
+        let checkpoint = pages.checkpoint();
+        let may_reuse = |numbers: &[PageNumber]| {
+            let may = self.shared.is_last_alone();
+            if may {
+                self.shared.forget(numbers);
+            }
+            may
+        };
+        let committed = made.and_then(|(next, given)| {
+            Ok((pages.commit(|map| Superblock { checkpoint, map, ..next }, may_reuse)?, given))
+        });
+        if committed.is_err() {
+            // Of writes that were under way the flag tells.
+            let _ = pages.abandon();
+        }
+        *self.sizes.lock() = Sizes::of(pages);
+        committed
+    }
+
+    /// Blocks are appended behind this one.
+    pub(super) fn begin_behind(&self, block: BlockId) {
+        self.journal.lock().line = Line::new(Some(block));
+    }
+
+    /// What the last checkpoint has, and the pages to read it from. Checkpoints wait for it.
+    pub(super) fn with_pages<T>(&self, read: impl FnOnce(&mut PageFile, Superblock) -> T) -> T {
+        let mut pages = self.pages.lock();
+        let superblock = self.shared.superblock();
+        read(&mut pages, superblock)
     }
 
     /// The pages after blocks: their root, and where they are found.
@@ -469,7 +512,7 @@ impl Sizes {
 
 impl Superblock {
     /// Whether it is that of a store which never had a block.
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.checkpoint == 1
     }
 
@@ -483,7 +526,7 @@ impl Superblock {
     }
 }
 
-fn tree_of<L: Leaf>(written: Written<L>) -> Option<Tree> {
+pub(super) fn tree_of<L: Leaf>(written: Written<L>) -> Option<Tree> {
     match written {
         Written::Tree(tree) => Some(tree),
         Written::Few(records) => {
@@ -502,7 +545,7 @@ struct Outcome {
 }
 
 /// What blocks, in order, change in the end, by hashed keys, sorted.
-fn updates(blocks: &[Arc<BlockRecord>], hasher: &Hasher) -> (Vec<AccountUpdate>, Vec<NewCode>) {
+pub(super) fn updates(blocks: &[Arc<BlockRecord>], hasher: &Hasher) -> (Vec<AccountUpdate>, Vec<NewCode>) {
     let mut outcomes: AddressMap<Outcome> = AddressMap::default();
     for change in blocks.iter().flat_map(|block| &block.changes.accounts) {
         let outcome = outcomes.entry(change.address).or_insert_with(|| Outcome {
@@ -543,7 +586,7 @@ fn updates(blocks: &[Arc<BlockRecord>], hasher: &Hasher) -> (Vec<AccountUpdate>,
         let mut own: Vec<SlotUpdate> = slots.by_ref().take(outcome.slots.len()).collect();
         own.sort_unstable_by_key(|slot| slot.key);
         let Outcome { after, is_wiped, .. } = outcome;
-        accounts.push(AccountUpdate { key: *key, after, is_wiped, slots: own });
+        accounts.push(AccountUpdate { key: *key, before: Before::Any, after, is_wiped, slots: own });
     }
     accounts.sort_unstable_by_key(|account| account.key);
     let codes = blocks.iter().flat_map(|block| &block.changes.codes);

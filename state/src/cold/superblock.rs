@@ -1,6 +1,7 @@
 //! What everything is found from: two pages that are written in turns, so that one of them is always whole.
 
 use super::{
+    bulk::ImportProgress,
     error::{ColdError, PageDamage},
     journal::Position,
     page::{PAGE_VERSION, Page, PageKind, PageNumber},
@@ -11,7 +12,9 @@ use alloy_primitives::B256;
 /// A checkpoint: the state after a block, on pages, and where the journal goes on from there.
 ///
 /// ```text
-/// seed u64 | block u64 | hash | root | journal segment, page, sequence, chain u64 | map of pages in use | accounts | codes
+/// seed u64 | block u64 | hash | root | journal segment, page, sequence, chain u64 | map of pages in use | accounts | codes |
+/// import
+/// import     0 u8, or 1 u8 | source [32] | cursor u64 | accounts u64 | slots u64
 /// ```
 ///
 /// A tree is one byte that says whether it has anything, then page and root.
@@ -31,6 +34,8 @@ pub(crate) struct Superblock {
     pub(crate) map: PageNumber,
     pub(crate) accounts: Option<Tree>,
     pub(crate) codes: Option<Tree>,
+    /// How far an import has come that is not done: the pages hold no block's state.
+    pub(crate) import: Option<ImportProgress>,
 }
 
 impl Superblock {
@@ -59,6 +64,13 @@ impl Superblock {
                 body.extend_from_slice(&root[..]);
             }
         }
+        body.push(u8::from(self.import.is_some()));
+        if let Some(ImportProgress { source, cursor, accounts, slots }) = self.import {
+            body.extend_from_slice(&source[..]);
+            for number in [cursor, accounts, slots] {
+                body.extend_from_slice(&number.to_le_bytes());
+            }
+        }
         page.body_mut()[..body.len()].copy_from_slice(&body);
         page
     }
@@ -79,8 +91,18 @@ impl Superblock {
             }
         };
         let (accounts, codes) = (tree()?, tree()?);
+        let import = match from.byte()? {
+            0 => None,
+            1 => {
+                let source = from.hash()?;
+                let mut number =
+                    || -> Option<u64> { Some(u64::from_le_bytes(from.take(8)?.try_into().ok()?)) };
+                Some(ImportProgress { source, cursor: number()?, accounts: number()?, slots: number()? })
+            }
+            _ => return None,
+        };
         let checkpoint = page.checkpoint();
-        Some(Self { checkpoint, seed, block, hash, root, journal, map, accounts, codes })
+        Some(Self { checkpoint, seed, block, hash, root, journal, map, accounts, codes, import })
     }
 
     /// The newer of two that is whole, and the other one if it is the one before.

@@ -83,6 +83,30 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// One of some names, if given.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, TopologyError> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let chosen = choices.iter().find(|(name, _)| value.as_str() == Some(name));
+        let names = || choices.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>();
+        let expected = || format!("one of {}", names().join(", "));
+        chosen.map(|(_, choice)| Some(*choice)).ok_or_else(|| self.wrong(key, &value, expected()))
+    }
+
+    /// `true` or `false`, if given.
+    pub(super) fn flag(&mut self, key: &'static str) -> Result<Option<bool>, TopologyError> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Boolean(flag)) => Ok(Some(flag)),
+            Some(other) => Err(self.wrong(key, &other, "true or false")),
+        }
+    }
+
     /// A list of NUMA nodes or `"auto"`.
     pub(super) fn auto_numa_ids(&mut self, key: &'static str) -> Result<Auto<Vec<NumaId>>, TopologyError> {
         let Some(value) = self.take(key) else {

@@ -1,19 +1,23 @@
 //! What an operator asks of a machine, as a TOML file.
 //!
-//! Every key has its unit in its name. A missing key of `[cores]`, `[memory]`, `[storage]` or `[devices]` means
-//! `"auto"`, a missing key of `[match]` means no condition, an unknown key is refused. `hardware-profiles/` has
-//! the shipped ones.
+//! Every key has its unit in its name. A missing key of `[match]` means no condition, a missing flag `false`, any
+//! other missing key `"auto"`; an unknown key is refused. `hardware-profiles/` has the shipped ones,
+//! `docs/profiles.md` all keys, and why `auto` is what it is.
 
 mod auto;
 mod fields;
+mod limits;
 mod match_rule;
 mod pick;
 mod shipped;
+mod storage;
 
 pub use auto::Auto;
+pub use limits::{ExecutionRules, HistoryRules};
 pub use match_rule::MatchRule;
 pub use pick::{Picked, pick};
 pub use shipped::{SHIPPED, shipped};
+pub use storage::{IoBackend, StorageRules};
 
 use crate::{NumaId, TopologyError};
 use fields::Fields;
@@ -27,7 +31,8 @@ use std::{
 const CORES: RangeInclusive<u32> = 0..=16_384;
 const CORES_FROM_ONE: RangeInclusive<u32> = 1..=16_384;
 const MEMORY_GIB: RangeInclusive<u32> = 1..=1 << 20;
-const SSD_GB: RangeInclusive<u32> = 1..=100_000_000;
+const PART_MIB: RangeInclusive<u32> = 0..=1 << 30;
+const PART_MIB_FROM_ONE: RangeInclusive<u32> = 1..=1 << 30;
 const DEVICES: RangeInclusive<u32> = 0..=1024;
 
 /// A profile: values, or `auto` where the machine decides.
@@ -44,8 +49,12 @@ pub struct Profile {
     pub cores: CoreRules,
     /// How much memory.
     pub memory: MemoryRules,
-    /// How much disk.
+    /// How much disk, and how it is asked.
     pub storage: StorageRules,
+    /// How far back can be gone.
+    pub history: HistoryRules,
+    /// How much workers may have under way.
+    pub execution: ExecutionRules,
     /// Which accelerators.
     pub devices: DeviceRules,
 }
@@ -75,14 +84,13 @@ pub struct MemoryRules {
     /// Memory Citius may hold, in GiB (2^30 bytes). Auto: four fifths of what the process may use of
     /// the nodes that its cores draw from.
     pub memory_budget_gib: Auto<u32>,
-}
-
-/// `[storage]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct StorageRules {
-    /// Disk the store may fill, in GB (10^9 bytes). Auto: the disks found, or no bound of its own where
-    /// none are visible.
-    pub ssd_capacity_gb: Auto<u32>,
+    /// Part of it for the nodes of the state trie, in MiB (2^20 bytes). Autos share what the parts with a number leave: four
+    /// parts for the trie, one for each cache, two for all else.
+    pub trie_nodes_mib: Auto<u32>,
+    /// Part of it for the values that readers find without the trie, in MiB; 0 for no such cache.
+    pub flat_cache_mib: Auto<u32>,
+    /// Part of it for pages of the disk, in MiB; 0 for one page.
+    pub page_cache_mib: Auto<u32>,
 }
 
 /// `[devices]`.
@@ -146,12 +154,17 @@ impl Profile {
         section.finish()?;
 
         let mut section = top.section("memory")?;
-        let memory = MemoryRules { memory_budget_gib: section.auto_number("memory_budget_gib", MEMORY_GIB)? };
+        let memory = MemoryRules {
+            memory_budget_gib: section.auto_number("memory_budget_gib", MEMORY_GIB)?,
+            trie_nodes_mib: section.auto_number("trie_nodes_mib", PART_MIB_FROM_ONE)?,
+            flat_cache_mib: section.auto_number("flat_cache_mib", PART_MIB)?,
+            page_cache_mib: section.auto_number("page_cache_mib", PART_MIB)?,
+        };
         section.finish()?;
 
-        let mut section = top.section("storage")?;
-        let storage = StorageRules { ssd_capacity_gb: section.auto_number("ssd_capacity_gb", SSD_GB)? };
-        section.finish()?;
+        let storage = StorageRules::parse(top.section("storage")?)?;
+        let history = HistoryRules::parse(top.section("history")?)?;
+        let execution = ExecutionRules::parse(top.section("execution")?)?;
 
         let mut section = top.section("devices")?;
         let devices = DeviceRules {
@@ -162,7 +175,7 @@ impl Profile {
         section.finish()?;
         top.finish()?;
 
-        let profile = Self { name, description, fits, cores, memory, storage, devices };
+        let profile = Self { name, description, fits, cores, memory, storage, history, execution, devices };
         profile.check(origin)?;
         Ok(profile)
     }
@@ -191,13 +204,20 @@ impl Profile {
     /// Refuses what no machine could satisfy. `plan` repeats it, since a profile can be built without `parse`.
     pub(crate) fn check(&self, origin: &str) -> Result<(), TopologyError> {
         self.fits.check(origin)?;
+        self.storage.check(origin)?;
+        self.history.check(origin)?;
         let cores = &self.cores;
         for (field, count) in [
             ("cores.sockets_count", cores.sockets_count),
             ("cores.cores_count", cores.cores_count),
             ("cores.worker_cores_count", cores.worker_cores_count),
             ("memory.memory_budget_gib", self.memory.memory_budget_gib),
+            ("memory.trie_nodes_mib", self.memory.trie_nodes_mib),
             ("storage.ssd_capacity_gb", self.storage.ssd_capacity_gb),
+            ("storage.page_file_gb", self.storage.page_file_gb),
+            ("storage.journal_segment_mib", self.storage.journal_segment_mib),
+            ("storage.io_queue_depth", self.storage.io_queue_depth),
+            ("execution.reads_per_worker_max", self.execution.reads_per_worker_max),
         ] {
             if count == Auto::Fixed(0) {
                 return Err(refuse(origin, field, 0, "at least 1, or \"auto\"".into()));
