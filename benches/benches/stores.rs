@@ -44,7 +44,7 @@ fn run(size: Size) -> Result<(), Box<dyn Error>> {
     eprintln!("{}", banner());
     fs::create_dir_all(&options.directory)?;
     let disk = disk_of(&options.directory);
-    let mut report = json!({ "commit": banner(), "disk": disk });
+    let mut report = json!({ "built": banner(), "disk": disk });
     let machine = || MachineFigures::now(&format!("{:?}", Hasher::cpu().cpu_kind()));
     for part in &options.parts {
         let before = machine();

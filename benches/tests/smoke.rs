@@ -224,8 +224,9 @@ fn a_store_is_measured_at_every_size_and_drawn() {
         .unwrap_or_else(|wrong| panic!("{wrong}"));
     assert_eq!((points.len(), told), (options.leaves.len(), points.len()));
     for point in &points {
+        // Some of a block's writes are to the same account.
         assert!(
-            point.page_bytes_per_leaf > 40.0 && point.journalled as usize >= options.journalled,
+            point.page_bytes_per_leaf > 40.0 && point.journalled > options.journalled as u64 / 2,
             "{point}"
         );
     }
@@ -246,5 +247,5 @@ fn a_block_takes_one_sync_with_checkpoints_and_without() {
 fn pages_and_one_node_a_key_have_the_same_accounts_and_roots() {
     let (options, _directory) = stores_options();
     let figures = stores::nodes(&options).unwrap_or_else(|wrong| panic!("{wrong}"));
-    assert!(figures.pages.operations_per_read >= 1.0, "{figures}");
+    assert!(figures.pages.reads_per_block > 0.0 && figures.node_a_key.writes_per_block > 0.0, "{figures}");
 }

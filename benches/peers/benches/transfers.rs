@@ -40,7 +40,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let figures = contest(&options, &names)?;
     println!("{figures}");
     if let Some(path) = &options.json {
-        let report = json!({ "commit": banner(), "disk": disk, "before": before, "figures": figures });
+        let report = json!({ "built": banner(), "disk": disk, "before": before, "figures": figures });
         fs::write(path, serde_json::to_string_pretty(&report)? + "\n")?;
     }
     Ok(())
