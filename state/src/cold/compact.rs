@@ -309,8 +309,8 @@ impl<P: Pages> Mover<'_, P> {
                 }
             }
         }
-        let is_done = self.stopped.is_none();
-        if !is_other && !(is_done && number.0 >= self.target) {
+        let moves = self.stopped.is_none() && number.0 >= self.target;
+        if !is_other && !moves {
             return Ok(None);
         }
         let place = self.write(page_of(&items))?;

@@ -144,7 +144,7 @@ mod tests {
         for (count, shared) in [(0, 0), (1, 0), (2, 31), (300, 1), (40_000, 0), (40_000, 3), (70_000, 20)] {
             let key = |number: u64| {
                 let mut key = keccak256(number.to_be_bytes());
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     key[..shared].fill(0x5a);
                 }
                 key
