@@ -8,6 +8,7 @@ use citius_engine::{
 use citius_node::execution::Case;
 use citius_state::{StateReader, durable::DurableConfig, ssmt::SsmtConfig};
 use citius_workloads::{WorkloadKind, WorkloadSpec, generate};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::{
     fmt,
@@ -33,12 +34,22 @@ pub struct ColdFigures {
     pub parked_of_memory: f64,
     /// That of waiting threads.
     pub waiting_of_memory: f64,
+    /// Medians of the seconds that the threads were on a processor, in memory and over the store with executions parked.
+    pub memory_cpu_s: f64,
+    /// As above.
+    pub parked_cpu_s: f64,
     /// Pages read from the disk for a transaction.
     pub reads_per_transaction: f64,
     /// Of a run's wall time the part for each page, were they read one after the other.
     pub us_per_read: f64,
     /// Executions that were parked in a run.
     pub parked: u64,
+    /// Cold reads that a thread waited for all the same.
+    pub waited_for: u64,
+    /// Executions thrown away in a run, and thread time of which nothing came: idle, over that of the run.
+    pub aborts: u64,
+    /// As above.
+    pub idle_part: f64,
     /// Keys that were asked for ahead, and of these those that were read then.
     pub asked_ahead: u64,
     /// As above.
@@ -74,6 +85,7 @@ pub fn execution(
 
 struct Run {
     seconds: f64,
+    cpu_seconds: f64,
     metrics: Vec<BlockMetrics>,
     outcomes: Vec<BlockOutcome>,
 }
@@ -87,6 +99,7 @@ fn of_case(
     let pool = WorkerPool::unpinned(THREADS).unwrap_or_else(|error| panic!("{error}"));
     let engine = Engine::new(case.chain.clone(), pool, EngineConfig::default());
     let (mut memory, mut parked, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut memory_cpu, mut parked_cpu) = (Vec::new(), Vec::new());
     let (mut reads, mut last) = (0, None);
     for _ in 0..options.runs.max(1) {
         let in_memory = {
@@ -113,6 +126,8 @@ fn of_case(
                 }
             }
         }
+        memory_cpu.push(in_memory.cpu_seconds);
+        parked_cpu.push(with_parking.cpu_seconds);
         memory.push(in_memory.seconds);
         parked.push(with_parking.seconds);
         waiting.push(without.seconds);
@@ -130,10 +145,18 @@ fn of_case(
         parked_of_memory: ratios(&parked),
         waiting_of_memory: ratios(&waiting),
         memory_s: median(memory),
+        memory_cpu_s: median(memory_cpu),
+        parked_cpu_s: median(parked_cpu),
         us_per_read: median(parked.clone()) * 1e6 / (reads as f64).max(1.0),
         parked_s: median(parked),
         waiting_s: median(waiting),
         reads_per_transaction: reads as f64 / transactions.max(1) as f64,
+        waited_for: sum(|metrics| metrics.reads_waited_for),
+        aborts: sum(|metrics| metrics.aborts),
+        idle_part: metrics.iter().map(|metrics| metrics.times.idle.as_secs_f64()).sum::<f64>()
+            / (metrics.iter().map(|metrics| metrics.times.wall.as_secs_f64()).sum::<f64>()
+                * THREADS.get() as f64)
+                .max(1e-9),
         parked: sum(|metrics| metrics.parked),
         asked_ahead: sum(|metrics| metrics.keys_asked_ahead),
         useful_ahead: sum(|metrics| metrics.keys_ahead_useful),
@@ -151,12 +174,12 @@ fn same(one: &BlockOutcome, other: &BlockOutcome) -> bool {
 
 fn run(engine: &Engine, case: &Case, reader: Arc<WithHashes>) -> Result<Run, StoresError> {
     let options = ExecuteOptions { strategy: StrategyChoice::Optimistic, ..ExecuteOptions::default() };
-    let begun = Instant::now();
+    let (begun, busy) = (Instant::now(), cpu_time());
     let mut stream = engine.stream(reader as Arc<dyn StateReader>, &options);
     for block in &case.blocks {
         stream.submit(Arc::clone(block));
     }
-    let mut run = Run { seconds: 0.0, metrics: Vec::new(), outcomes: Vec::new() };
+    let mut run = Run { seconds: 0.0, cpu_seconds: 0.0, metrics: Vec::new(), outcomes: Vec::new() };
     while let Some(outcome) = stream.next() {
         let outcome =
             outcome.map_err(|error| WrongAnswer { bench: "execution".into(), reason: error.to_string() })?;
@@ -164,7 +187,14 @@ fn run(engine: &Engine, case: &Case, reader: Arc<WithHashes>) -> Result<Run, Sto
         run.outcomes.push(outcome);
     }
     run.seconds = begun.elapsed().max(Duration::from_nanos(1)).as_secs_f64();
+    run.cpu_seconds = cpu_time() - busy;
     Ok(run)
+}
+
+/// Seconds that the threads of this process were on a processor.
+fn cpu_time() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn median(mut all: Vec<f64>) -> f64 {
@@ -176,19 +206,30 @@ impl fmt::Display for ColdFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{}: {} transactions; in memory {:.1} ms, cold {:.1} ms ({:.2} of the throughput), cold without parking {:.1} ms ({:.2})",
+            "{}: {} transactions; in memory {:.1} ms (of processors {:.1}), cold {:.1} ms (of processors {:.1}; {:.2} of the throughput), cold \
+             without parking {:.1} ms ({:.2})",
             self.name,
             self.transactions,
             1e3 * self.memory_s,
+            1e3 * self.memory_cpu_s,
             1e3 * self.parked_s,
+            1e3 * self.parked_cpu_s,
             self.parked_of_memory,
             1e3 * self.waiting_s,
             self.waiting_of_memory,
         )?;
         write!(
             f,
-            "  {:.2} page reads a transaction, one every {:.1} µs; {} executions parked, {} keys asked ahead, {} of them of use",
-            self.reads_per_transaction, self.us_per_read, self.parked, self.asked_ahead, self.useful_ahead,
+            "  {:.2} page reads a transaction, one every {:.1} µs; {} executions parked, {} reads waited for, {} executions thrown away, threads idle \
+             for {:.2} of the time; {} keys asked ahead, {} of them of use",
+            self.reads_per_transaction,
+            self.us_per_read,
+            self.parked,
+            self.waited_for,
+            self.aborts,
+            self.idle_part,
+            self.asked_ahead,
+            self.useful_ahead,
         )
     }
 }

@@ -16,6 +16,9 @@ use std::{
 };
 use thread_local::ThreadLocal;
 
+/// Reads that are sent together at most, unless somebody waits.
+const SENT_TOGETHER: usize = 16;
+
 /// Who is told what was found.
 pub(crate) type Tell = Box<dyn FnOnce(Result<Answer, ColdError>) + Send>;
 
@@ -66,7 +69,10 @@ impl Shared {
             Ok(Some(number)) => {
                 let mut thread = self.asking.threads.get_or_default().lock();
                 self.wait_for(&mut thread, number, goal);
-                self.submit(&mut thread, &mut ended);
+                // Many at once: each time that the disk is told costs as much as a short transaction.
+                if thread.backlog.len() >= SENT_TOGETHER {
+                    self.submit(&mut thread, &mut ended);
+                }
             }
         }
         tell_all(ended);

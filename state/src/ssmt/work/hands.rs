@@ -191,6 +191,9 @@ impl<'a> Hands<'a> {
         let mut shards: Vec<usize> =
             (first..self.held.len()).filter(|index| self.held[*index].guard.is_some()).collect();
         let accounts = self.descend(&shards);
+        if let Some(cold) = &work.setting.cold {
+            self.prepare_accounts(cold, &accounts);
+        }
         for Claimed { index, writes, target } in accounts.shards.iter().cloned() {
             for (number, write) in writes.enumerate() {
                 let account = accounts.accounts[write as usize];
@@ -367,6 +370,9 @@ impl<'a> Hands<'a> {
         let Self { storage, held, levels, .. } = self;
         storage.descend(&targets, depth, &slots, held, levels);
         storage.apply(&targets, &slots, held, levels);
+        if let Some(cold) = &self.work.setting.cold {
+            self.prepare_slots(cold, &tries, first, &targets, depth);
+        }
         let mut swept = (0..targets.len()).peekable();
         for (number, trie) in (first..).zip(&tries) {
             let target = swept.next_if(|target| targets[*target].number == number);
@@ -409,6 +415,11 @@ impl<'a> Hands<'a> {
         self.hash();
         self.tries = tries;
         self.tries.clear();
+    }
+
+    /// Whether a storage trie is to be written by itself.
+    pub(super) fn is_storage_left(&self, target: usize) -> bool {
+        self.storage.is_left(target)
     }
 
     /// Whether all that is written to a trie has values, and there is something.

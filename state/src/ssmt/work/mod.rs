@@ -13,6 +13,7 @@
 //! number of workers will do.
 
 mod accounts;
+mod ahead;
 mod hands;
 mod large;
 mod storage;
