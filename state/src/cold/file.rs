@@ -381,10 +381,8 @@ pub(crate) fn read_page(
 
 /// A page out of the buffer that it was read into.
 pub(crate) fn open_page(buffer: Option<Buffer>, number: PageNumber) -> Result<Page, PageDamage> {
-    let mut bytes = zeroed();
-    if let Some(buffer) = buffer {
-        bytes.copy_from_slice(&buffer);
-    }
+    let whole = buffer.and_then(|buffer| buffer.to_vec().into_boxed_slice().try_into().ok());
+    let bytes = whole.unwrap_or_else(zeroed);
     Page::open(bytes, number)
 }
 
