@@ -4,7 +4,7 @@ use citius_benches::{
     Size, THREADS,
     blocks::{self, BlockBench, Runner},
     bounds::{BoundsBench, BoundsSummary},
-    caches,
+    caches, cold,
     keccak::KeccakBench,
     parts::{Meeting, MeetingBench, Scheduling, SchedulingBench, SendersBench, Shape, WakeUpBench},
     root::{self, Contest, Contestants, Threads, World, Writes},
@@ -248,4 +248,19 @@ fn pages_and_one_node_a_key_have_the_same_accounts_and_roots() {
     let (options, _directory) = stores_options();
     let figures = stores::nodes(&options).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert!(figures.pages.reads_per_block > 0.0 && figures.node_a_key.writes_per_block > 0.0, "{figures}");
+}
+
+#[test]
+fn cold_blocks_come_to_what_warm_ones_do_and_their_roots_are_those_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = cold::Options::of(Size::Smoke, directory.path().join("cold"));
+    let figures = cold::execution(&options, &mut |_| ()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    for figures in figures {
+        assert!(figures.reads_per_transaction > 0.0 && figures.parked > 0, "{figures}");
+    }
+    let figures = cold::corpus(&options, &mut |_| ()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(figures.iter().map(|figures| figures.percent).collect::<Vec<_>>(), [100, 10, 1]);
+    for figures in &figures[1..] {
+        assert!(figures.evicted_nodes > 0 && figures.page_reads > 0, "{figures}");
+    }
 }

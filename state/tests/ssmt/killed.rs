@@ -51,7 +51,13 @@ fn chain(seed: u64) -> Chain {
         let changes = ChangeSet { accounts, codes: if number % 5 == 0 { codes } else { Vec::new() } };
         state.apply(&changes);
         let hash = keccak256(number.to_be_bytes());
-        chain.blocks.push(Arc::new(BlockRecord { number, hash, parent, root: state_root(&state), changes }));
+        chain.blocks.push(Arc::new(BlockRecord {
+            number,
+            hash,
+            parent,
+            root: state_root(&state),
+            changes: Arc::new(changes),
+        }));
         chain.states.push(state);
         parent = hash;
     }
