@@ -9,7 +9,7 @@ use super::{
 use citius_io::{Completion, Queue};
 use parking_lot::Mutex;
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, VecDeque},
     fmt,
     sync::Arc,
     time::Duration,
@@ -33,11 +33,20 @@ pub(crate) struct Asking {
 struct Thread {
     /// Taken when something is to be read.
     queue: Option<Box<dyn Queue>>,
-    /// Those that go on with a page, for each that is on its way.
-    waiting: HashMap<PageNumber, Vec<Goal>>,
+    /// The pages that are on their way.
+    waiting: HashMap<PageNumber, Awaited>,
     /// Pages for which the queue has no room.
     backlog: VecDeque<PageNumber>,
     completions: Vec<Completion>,
+}
+
+/// A page that is on its way.
+#[derive(Debug)]
+struct Awaited {
+    /// As long as it is held, the page stays what it is, though nobody may want it yet.
+    view: Arc<View>,
+    /// Those that go on with it.
+    goals: Vec<Goal>,
 }
 
 struct Goal {
@@ -83,32 +92,43 @@ impl Shared {
     pub(crate) fn progress(&self, wait: Option<Duration>) -> bool {
         let Some(thread) = self.asking.threads.get() else { return false };
         let mut ended = Ended::new();
-        let is_left = {
-            let mut thread = thread.lock();
-            let thread = &mut *thread;
-            if thread.waiting.is_empty() {
-                return false;
-            }
-            self.submit(thread, &mut ended);
-            let mut completions = std::mem::take(&mut thread.completions);
-            if let Some(queue) = &mut thread.queue {
-                let taken = match wait.filter(|_| ended.is_empty()) {
-                    Some(wait) => queue.wait(1, Some(wait), &mut completions),
-                    None => queue.poll(&mut completions),
-                };
-                if let Err(error) = taken {
-                    thread.fail(&error.into(), &mut ended);
-                }
-            }
-            for completion in completions.drain(..) {
-                self.complete(thread, completion, &mut ended);
-            }
-            thread.completions = completions;
-            self.submit(thread, &mut ended);
-            !thread.waiting.is_empty()
-        };
+        let is_left = self.advance_thread(&mut thread.lock(), wait, &mut ended);
         tell_all(ended);
         is_left
+    }
+
+    /// Lets the reads go on of threads that began some and do something else now: they hold views.
+    pub(crate) fn progress_of_all(&self) {
+        let mut ended = Ended::new();
+        for thread in &self.asking.threads {
+            if let Some(mut thread) = thread.try_lock() {
+                self.advance_thread(&mut thread, None, &mut ended);
+            }
+        }
+        tell_all(ended);
+    }
+
+    fn advance_thread(&self, thread: &mut Thread, wait: Option<Duration>, ended: &mut Ended) -> bool {
+        if thread.waiting.is_empty() {
+            return false;
+        }
+        self.submit(thread, ended);
+        let mut completions = std::mem::take(&mut thread.completions);
+        if let Some(queue) = &mut thread.queue {
+            let taken = match wait.filter(|_| ended.is_empty()) {
+                Some(wait) => queue.wait(1, Some(wait), &mut completions),
+                None => queue.poll(&mut completions),
+            };
+            if let Err(error) = taken {
+                thread.fail(&error.into(), ended);
+            }
+        }
+        for completion in completions.drain(..) {
+            self.complete(thread, completion, ended);
+        }
+        thread.completions = completions;
+        self.submit(thread, ended);
+        !thread.waiting.is_empty()
     }
 
     /// Walks as far as pages are there: the page that is to be read, or none at the end.
@@ -129,18 +149,10 @@ impl Shared {
     fn wait_for(&self, thread: &mut Thread, number: PageNumber, goal: Goal) {
         let ahead = goal.walk.ahead().iter().rev().filter(|number| self.cached(**number).is_none());
         let ahead: Vec<PageNumber> = ahead.copied().collect();
-        match thread.waiting.entry(number) {
-            Entry::Occupied(mut goals) => goals.get_mut().push(goal),
-            Entry::Vacant(place) => {
-                thread.backlog.push_back(number);
-                place.insert(vec![goal]);
-            }
-        }
+        let view = Arc::clone(&goal.view);
+        thread.await_page(number, &view).push(goal);
         for number in ahead {
-            if let Entry::Vacant(place) = thread.waiting.entry(number) {
-                thread.backlog.push_back(number);
-                place.insert(Vec::new());
-            }
+            thread.await_page(number, &view);
         }
     }
 
@@ -173,7 +185,10 @@ impl Shared {
     }
 
     fn complete(&self, thread: &mut Thread, completion: Completion, ended: &mut Ended) {
-        let goals = thread.waiting.remove(&PageNumber(completion.tag)).unwrap_or_default();
+        let awaited = thread.waiting.remove(&PageNumber(completion.tag));
+        // The view is held until the page is in the cache.
+        let (_view, goals) = awaited.map(|Awaited { view, goals }| (view, goals)).unzip();
+        let goals = goals.unwrap_or_default();
         match self.take_in(completion) {
             Ok(page) => {
                 for mut goal in goals {
@@ -190,11 +205,21 @@ impl Shared {
 }
 
 impl Thread {
+    /// Sees that a page is read: those that go on with it.
+    fn await_page(&mut self, number: PageNumber, view: &Arc<View>) -> &mut Vec<Goal> {
+        let backlog = &mut self.backlog;
+        let awaited = self.waiting.entry(number).or_insert_with(|| {
+            backlog.push_back(number);
+            Awaited { view: Arc::clone(view), goals: Vec::new() }
+        });
+        &mut awaited.goals
+    }
+
     /// Nothing can be read by this queue.
     fn fail(&mut self, error: &ColdError, ended: &mut Ended) {
         self.queue = None;
         self.backlog.clear();
-        let goals = self.waiting.drain().flat_map(|(_, goals)| goals);
+        let goals = self.waiting.drain().flat_map(|(_, awaited)| awaited.goals);
         ended.extend(goals.map(|goal| (goal.tell, Err(error.clone()))));
     }
 }

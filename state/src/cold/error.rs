@@ -88,6 +88,12 @@ pub enum ColdError {
         "the store accepts nothing more since a write failed: see to the disk, restart the machine, and open it again"
     )]
     Failed,
+    /// Whoever made a checkpoint panicked. The last checkpoint stands, and no more are made until the store is opened again.
+    #[error("a checkpoint panicked: {message}")]
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
     /// Something does not fit where it belongs.
     #[error("a {what} of {bytes} bytes: at most {most} fit")]
     TooLarge {

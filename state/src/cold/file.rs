@@ -71,6 +71,8 @@ pub(crate) struct PageFile {
     counts: PageCounts,
     /// A write or a sync failed: what is on the disk is not known.
     has_failed: bool,
+    /// Somebody is at it: if nobody is, there was a panic, and what was made is half of something.
+    is_under_way: bool,
 }
 
 /// Pages next to one another.
@@ -131,12 +133,23 @@ impl PageFile {
             ahead: HashMap::new(),
             counts: PageCounts::default(),
             has_failed: false,
+            is_under_way: false,
         })
     }
 
-    /// Whether a write or a sync failed.
+    /// Whether a write or a sync failed, or whoever made a checkpoint panicked.
     pub(crate) fn has_failed(&self) -> bool {
-        self.has_failed
+        self.has_failed || self.is_under_way
+    }
+
+    /// A checkpoint is being made until [`PageFile::end`].
+    pub(crate) fn begin(&mut self) {
+        self.is_under_way = true;
+    }
+
+    /// A checkpoint was made, or given up.
+    pub(crate) fn end(&mut self) {
+        self.is_under_way = false;
     }
 
     pub(crate) fn counts(&self) -> PageCounts {

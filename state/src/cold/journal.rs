@@ -195,7 +195,7 @@ impl Journal {
     /// # Errors
     ///
     /// What the disk says; nothing is accepted any more then ([`ColdError::Failed`]), since it is not known what of the
-    /// group is on the disk. [`ColdError::TooLarge`] if the group does not fit in a segment: nothing is written.
+    /// group is on the disk, unless it was too full for one more segment. [`ColdError::TooLarge`] if the group does not fit in a segment: nothing is written.
     pub(crate) fn append<R: AsRef<[u8]>>(
         &mut self,
         records: &[R],
@@ -215,7 +215,14 @@ impl Journal {
         }
         self.check_budget()?;
         self.failed = true;
-        let slot = self.slot_of(self.next.segment)?;
+        let slot = match self.slot_of(self.next.segment) {
+            Err(ColdError::Disk(error)) if matches!(*error, DiskError::Full { .. }) => {
+                // No record was written yet: there may be room later.
+                self.failed = false;
+                return Err(ColdError::Disk(error));
+            }
+            slot => slot?,
+        };
         let first_page = if self.slots[slot].segment == Some(self.next.segment) { self.next.page } else { 0 };
         let head = (self.next.page - first_page) as usize * PAGE_BYTES;
         let mut buffer = self.disk.buffers().take(head + pages as usize * PAGE_BYTES);

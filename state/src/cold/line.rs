@@ -82,11 +82,51 @@ impl Line {
         Ok(())
     }
 
-    /// The blocks from the checkpoint up to one with this number, on the way to the last, and where the journal goes on behind them.
-    /// Groups stay whole.
-    pub(crate) fn through(&self, number: u64) -> Option<(Vec<Arc<BlockRecord>>, Position)> {
+    /// Whether a block that is not the checkpoint's is there.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::WrongRoot`] if it is there with another root.
+    pub(crate) fn has(&self, block: &BlockRecord) -> Result<bool, ColdError> {
+        match self.pending.iter().rev().find(|pending| pending.id() == block.id()) {
+            Some(Pending { block: known, .. }) if known.root != block.root => {
+                Err(ColdError::WrongRoot { expected: known.root, found: block.root })
+            }
+            known => Ok(known.is_some()),
+        }
+    }
+
+    /// Whether it is the checkpoint's.
+    pub(crate) fn is_base(&self, id: BlockId) -> bool {
+        self.base == Some(id)
+    }
+
+    /// The last block with at most this number on the way to the last of all; none if none is there.
+    pub(crate) fn up_to(&self, number: u64) -> Option<BlockId> {
+        self.way_to(self.last.hash).into_iter().rev().map(Pending::id).find(|id| id.number <= number)
+    }
+
+    /// The blocks from the checkpoint up to one, and where the journal goes on behind them. Groups stay whole: it may be fewer.
+    pub(crate) fn through(&self, hash: B256) -> Option<(Vec<Arc<BlockRecord>>, Position)> {
+        let way = self.way_to(hash);
+        let mut taken = way.len();
+        // A group goes as a whole: nothing in that of the last one may stand on it.
+        while taken > 0 {
+            let last = way[taken - 1];
+            let mut group = self.pending.iter().filter(|other| other.behind == last.behind);
+            if group.all(|other| other.block.number <= last.block.number) {
+                break;
+            }
+            taken -= 1;
+        }
+        let behind = way.get(taken.checked_sub(1)?)?.behind;
+        Some((way[..taken].iter().map(|pending| Arc::clone(&pending.block)).collect(), behind))
+    }
+
+    /// The blocks from the checkpoint to one.
+    fn way_to(&self, hash: B256) -> Vec<&Pending> {
         let mut way: Vec<&Pending> = Vec::new();
-        let mut wanted = self.last.hash;
+        let mut wanted = hash;
         for pending in self.pending.iter().rev() {
             if pending.block.hash == wanted {
                 wanted = pending.block.parent;
@@ -94,12 +134,7 @@ impl Line {
             }
         }
         way.reverse();
-        let mut taken = way.partition_point(|pending| pending.block.number <= number);
-        while taken > 0 && way.get(taken).is_some_and(|next| next.behind == way[taken - 1].behind) {
-            taken -= 1;
-        }
-        let behind = way.get(taken.checked_sub(1)?)?.behind;
-        Some((way[..taken].iter().map(|pending| Arc::clone(&pending.block)).collect(), behind))
+        way
     }
 
     /// Lets go of what a checkpoint took, and of what stands on other blocks than its.
@@ -110,6 +145,9 @@ impl Line {
         let mut known = B256Set::from_iter([base.hash]);
         self.pending
             .retain(|Pending { block, .. }| known.contains(&block.parent) && known.insert(block.hash));
+        if !known.contains(&self.last.hash) {
+            self.last = base;
+        }
     }
 }
 
@@ -122,5 +160,77 @@ impl BlockRecord {
 
     fn follows(&self, parent: BlockId) -> bool {
         self.parent == parent.hash && parent.number.checked_add(1) == Some(self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ChangeSet;
+
+    fn block(number: u64, hash: u8, parent: u8) -> Arc<BlockRecord> {
+        let (hash, parent) = (B256::repeat_byte(hash), B256::repeat_byte(parent));
+        let changes = Arc::new(ChangeSet::default());
+        Arc::new(BlockRecord { number, hash, parent, root: B256::ZERO, changes })
+    }
+
+    fn behind(sequence: u64) -> Position {
+        Position { segment: 0, page: sequence, sequence, chain: 0 }
+    }
+
+    /// On block 9: groups of `[10, 11]`, then `[12, and 12 beside it]`, then `[13]` on the first of these.
+    fn line() -> Line {
+        let mut line = Line::new(Some(BlockId { number: 9, hash: B256::repeat_byte(9) }));
+        for (block, group) in [
+            (block(10, 0x10, 9), 2),
+            (block(11, 0x11, 0x10), 2),
+            (block(12, 0x12, 0x11), 4),
+            (block(12, 0xb2, 0x11), 4),
+            (block(13, 0x13, 0x12), 5),
+        ] {
+            line.check(&[Arc::clone(&block)]).unwrap();
+            line.push(block, behind(group));
+        }
+        line
+    }
+
+    fn through(line: &Line, hash: u8) -> Option<(Vec<u64>, u64)> {
+        let (blocks, behind) = line.through(B256::repeat_byte(hash))?;
+        Some((blocks.iter().map(|block| block.number).collect(), behind.sequence))
+    }
+
+    #[test]
+    fn checkpoints_take_whole_groups_and_nothing_that_is_still_stood_upon() {
+        let line = line();
+        assert_eq!(through(&line, 9), None);
+        assert_eq!(through(&line, 0x10), None, "the block on it is in its group");
+        assert_eq!(through(&line, 0x11), Some((vec![10, 11], 2)));
+        assert_eq!(through(&line, 0x12), Some((vec![10, 11, 12], 4)));
+        assert_eq!(through(&line, 0xb2), Some((vec![10, 11, 12], 4)));
+        assert_eq!(through(&line, 0x13), Some((vec![10, 11, 12, 13], 5)));
+        assert_eq!(line.up_to(12).map(|id| id.hash), Some(B256::repeat_byte(0x12)));
+        assert_eq!(line.up_to(9), None);
+    }
+
+    #[test]
+    fn what_stands_on_other_blocks_than_the_checkpoint_goes_and_the_last_is_one_that_is_there() {
+        let mut line = line();
+        line.advance(BlockId { number: 11, hash: B256::repeat_byte(0x11) }, behind(2));
+        assert_eq!((line.len(), line.last().hash), (3, B256::repeat_byte(0x13)));
+        line.advance(BlockId { number: 12, hash: B256::repeat_byte(0xb2) }, behind(4));
+        assert_eq!(line.len(), 0);
+        assert_eq!(line.last(), BlockId { number: 12, hash: B256::repeat_byte(0xb2) });
+        assert_eq!(line.check(&[block(13, 0x14, 0xb2)]).ok(), Some(()));
+        assert!(line.check(&[block(14, 0x14, 0x13)]).is_err());
+    }
+
+    #[test]
+    fn a_block_is_there_once() {
+        let line = line();
+        assert!(line.has(&block(12, 0xb2, 0x11)).unwrap());
+        assert!(!line.has(&block(12, 0xc2, 0x11)).unwrap());
+        assert!(line.is_base(BlockId { number: 9, hash: B256::repeat_byte(9) }));
+        let other = BlockRecord { root: B256::repeat_byte(1), ..(*block(12, 0xb2, 0x11)).clone() };
+        assert!(matches!(line.has(&other), Err(ColdError::WrongRoot { .. })));
     }
 }

@@ -114,8 +114,8 @@ impl Shared {
 pub(crate) trait AsPart {
     fn part(&self) -> Part;
 
-    /// The storage of an account with this value in the trie; none for slots.
-    fn storage_of(value: &[u8]) -> Option<StorageRef>;
+    /// The leaf with this value in the trie; none if no leaf has it.
+    fn leaf(key: B256, value: &[u8]) -> Option<Part>;
 }
 
 impl AsPart for AccountRecord {
@@ -125,8 +125,9 @@ impl AsPart for AccountRecord {
         Part::Leaf { key: self.key, value, storage: Some(stored(self.storage.root())) }
     }
 
-    fn storage_of(value: &[u8]) -> Option<StorageRef> {
-        account::storage_root(value).map(stored)
+    fn leaf(key: B256, value: &[u8]) -> Option<Part> {
+        let (_, storage_root) = account::decode(value).ok()?;
+        Some(Part::Leaf { key, value: value.to_vec(), storage: Some(stored(storage_root)) })
     }
 }
 
@@ -137,8 +138,9 @@ impl AsPart for Slot {
         Part::Leaf { key: self.key, value, storage: None }
     }
 
-    fn storage_of(_value: &[u8]) -> Option<StorageRef> {
-        None
+    fn leaf(key: B256, value: &[u8]) -> Option<Part> {
+        account::SlotValue::decode(value).ok()?;
+        Some(Part::Leaf { key, value: value.to_vec(), storage: None })
     }
 }
 
@@ -174,12 +176,7 @@ fn short_part<R: AsPart>(prefix: &Prefix, short: &[u8]) -> Option<Part> {
         *byte |= if at.is_multiple_of(2) { nibble << 4 } else { nibble };
     }
     if let Some(value) = rest {
-        let storage = R::storage_of(value);
-        return (end == usize::from(Prefix::WHOLE)).then(|| Part::Leaf {
-            key,
-            value: value.to_vec(),
-            storage,
-        });
+        return if end == usize::from(Prefix::WHOLE) { R::leaf(key, value) } else { None };
     }
     // What stands for its child is what comes behind the path.
     let header = rlp::header(short)?;

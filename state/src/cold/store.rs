@@ -266,17 +266,26 @@ impl Store {
     }
 
     /// Keeps blocks, as one group with one sync: by the configured durability they are there when this returns. A block follows the
-    /// last one, or after a reorganisation an earlier one, but none before the checkpoint's.
+    /// last one, or after a reorganisation an earlier one, but none before the checkpoint's. What is there already is not kept again.
     ///
     /// # Errors
     ///
-    /// [`ColdError::Order`] if one follows no block that is there; [`ColdError::TooLarge`], [`ColdError::Budget`]:
-    /// nothing is kept then, and the store goes on. [`ColdError::Disk`]: it goes on no more ([`ColdError::Failed`]).
+    /// [`ColdError::Order`] if one follows no block that is there; [`ColdError::WrongRoot`] if one is there with another root;
+    /// [`ColdError::TooLarge`], [`ColdError::Budget`]: nothing is kept then, and the store goes on. [`ColdError::Disk`]: it goes on no
+    /// more ([`ColdError::Failed`]), unless the disk was too full for one more segment of the journal.
     pub fn append(&self, blocks: Vec<Arc<BlockRecord>>) -> Result<(), ColdError> {
-        if blocks.is_empty() {
-            return Ok(());
-        }
         let mut open = self.journal.lock();
+        let Some(last) = blocks.last().map(|block| block.id()) else { return Ok(()) };
+        let mut new = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            if !open.line.is_base(block.id()) && !open.line.has(&block)? {
+                new.push(block);
+            }
+        }
+        let blocks = new;
+        if blocks.is_empty() {
+            return open.line.follow(last.hash);
+        }
         open.line.check(&blocks)?;
         let record = |block: &Arc<BlockRecord>| {
             let mut record = Vec::new();
@@ -302,22 +311,41 @@ impl Store {
         self.journal.lock().line.follow(hash)
     }
 
-    /// Brings blocks up to one, and no further, from the journal to the pages: those on the way to the last one. Whoever appends or
-    /// reads meanwhile waits for nothing. Whether there was anything to do.
+    /// Brings blocks up to the one with this number, and no further, from the journal to the pages: those on the way to the last one. Whoever
+    /// appends or reads meanwhile waits for nothing. Whether there was anything to do.
     ///
     /// # Errors
     ///
     /// [`ColdError::WrongRoot`] if the pages would not have the block's root, [`ColdError::Budget`], [`ColdError::Damaged`]: the
     /// last checkpoint stands then. [`ColdError::Disk`]: no more checkpoints are made ([`ColdError::Failed`]).
     pub fn checkpoint(&self, through: u64, hasher: &Hasher) -> Result<bool, ColdError> {
+        self.checkpoint_at(|line| line.up_to(through).map(|block| block.hash), hasher)
+    }
+
+    /// Brings the blocks on the way to one from the journal to the pages, as [`Store::checkpoint`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::checkpoint`].
+    pub fn checkpoint_to(&self, block: B256, hasher: &Hasher) -> Result<bool, ColdError> {
+        self.checkpoint_at(|_| Some(block), hasher)
+    }
+
+    fn checkpoint_at(
+        &self,
+        block: impl FnOnce(&Line) -> Option<B256>,
+        hasher: &Hasher,
+    ) -> Result<bool, ColdError> {
         let mut pages = self.pages.lock();
         if pages.has_failed() {
             return Err(ColdError::Failed);
         }
+        pages.begin();
         let superblock = self.shared.superblock();
         let (taken, is_released) = {
             let open = self.journal.lock();
-            (open.line.through(through), open.journal.needed() == superblock.journal)
+            let taken = block(&open.line).and_then(|hash| open.line.through(hash));
+            (taken, open.journal.needed() == superblock.journal)
         };
         let next = match &taken {
             Some((blocks, behind)) => {
@@ -329,7 +357,10 @@ impl Store {
             }
             // Once more the same, so that the journal before it is needed no more.
             None if !is_released => Ok(superblock),
-            None => return Ok(false),
+            None => {
+                pages.end();
+                return Ok(false);
+            }
         };
         let (committed, ()) = self.commit(&mut pages, next.map(|next| (next, ())))?;
         self.shared.advance(committed);
@@ -356,6 +387,7 @@ impl Store {
         if pages.has_failed() {
             return Err(ColdError::Failed);
         }
+        pages.begin();
         let before = self.shared.superblock();
         let made = make(&mut pages, before);
         let (committed, given) = self.commit(&mut pages, made)?;
@@ -385,6 +417,7 @@ impl Store {
             // Of writes that were under way the flag tells.
             let _ = pages.abandon();
         }
+        pages.end();
         *self.sizes.lock() = Sizes::of(pages);
         committed
     }

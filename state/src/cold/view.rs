@@ -89,6 +89,13 @@ impl Shared {
 
     /// Whether nobody reads by a checkpoint before the last one.
     pub(crate) fn is_last_alone(&self) -> bool {
+        self.has_no_older() || {
+            self.progress_of_all();
+            self.has_no_older()
+        }
+    }
+
+    fn has_no_older(&self) -> bool {
         self.older.lock().iter().all(|view| view.strong_count() == 0)
     }
 

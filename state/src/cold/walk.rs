@@ -11,6 +11,9 @@ use super::{
 use crate::Account;
 use alloy_primitives::{B256, Bytes, U256};
 
+/// Pages on the way to a slot: one for each nibble of two keys, at most.
+const PAGES_MAX: u8 = 130;
+
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Sought {
@@ -40,6 +43,10 @@ pub(crate) enum Answer {
 pub(crate) struct Walk {
     sought: Sought,
     stage: Stage,
+    /// The checkpoint that it is in: no page of it is from a later one.
+    checkpoint: u64,
+    /// Pages on the way, but for parts of a code.
+    pages: u8,
 }
 
 #[derive(Debug)]
@@ -66,7 +73,7 @@ impl Walk {
             Sought::Slot(..) => start(superblock.accounts, Stage::Accounts, Answer::Slot(U256::ZERO)),
             Sought::Code(_) => start(superblock.codes, Stage::Codes, Answer::Code(None)),
         };
-        Self { sought, stage }
+        Self { sought, stage, checkpoint: superblock.checkpoint, pages: 0 }
     }
 
     /// The page that it goes on with; none if it is at its end.
@@ -93,6 +100,18 @@ impl Walk {
     /// [`ColdError::Damaged`] if the page is none that could be there; [`ColdError::Blinded`].
     pub(crate) fn give(&mut self, page: &Page) -> Result<(), ColdError> {
         let (sought, Some(number)) = (self.sought, self.next()) else { return Ok(()) };
+        if page.checkpoint() > self.checkpoint {
+            return Err(ColdError::content(number, "it is from a later checkpoint"));
+        }
+        if !matches!(self.stage, Stage::Parts(..)) {
+            self.pages += 1;
+            if self.pages > PAGES_MAX {
+                return Err(ColdError::content(
+                    number,
+                    "the way to it has more pages than a key has nibbles",
+                ));
+            }
+        }
         self.stage = match (sought, &mut self.stage) {
             (Sought::Account(key), Stage::Accounts(_)) => {
                 match lookup::<AccountRecord>(page, number, &key)? {

@@ -1,8 +1,10 @@
 //! The thread that makes checkpoints.
 
-use crate::ssmt::SsmtError;
+use crate::{cold::ColdError, ssmt::SsmtError};
 use parking_lot::{Condvar, Mutex};
 use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{Builder, JoinHandle},
 };
@@ -72,11 +74,18 @@ impl Shared {
                 state.is_to_look = false;
             }
             if work.is_due(every) {
-                let error = work.work().err();
+                let worked = catch_unwind(AssertUnwindSafe(|| work.work()));
+                let error = worked.unwrap_or_else(|panic| Err(told(&*panic).into())).err();
                 self.state.lock().error = error;
             }
         }
     }
+}
+
+fn told(panic: &(dyn Any + Send)) -> ColdError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    ColdError::Panicked { message: message.unwrap_or("no message").to_owned() }
 }
 
 impl Drop for Keeper {
@@ -84,7 +93,7 @@ impl Drop for Keeper {
         self.shared.state.lock().is_to_end = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // It does not panic; if it did, there is nobody to tell.
+            // What panics in it was told.
             let _ = thread.join();
         }
     }

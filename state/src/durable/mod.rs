@@ -41,9 +41,9 @@ impl Default for DurableConfig {
 /// A state in memory and on disk.
 #[derive(Debug)]
 pub struct DurableState {
-    inner: Arc<Inner>,
-    /// Dropped first: it ends what it is at.
+    /// Ends what it is at when it is dropped.
     keeper: Keeper,
+    inner: Arc<Inner>,
 }
 
 /// What is shared with the thread that makes checkpoints.
@@ -56,6 +56,8 @@ struct Inner {
     blocks: Mutex<BTreeMap<VersionId, BlockId>>,
     /// Held while a checkpoint is made.
     making: Mutex<()>,
+    /// Held while blocks are kept, and the head is moved: nothing is kept that was given up.
+    moving: Mutex<()>,
 }
 
 impl DurableState {
@@ -77,7 +79,14 @@ impl DurableState {
         let ssmt = Arc::new(Ssmt::over(Arc::clone(&store), config.ssmt, Arc::clone(&hasher), workers)?);
         let (base, _) = store.checkpoint_block();
         let known = BTreeMap::from([(ssmt.head(), base)]);
-        let inner = Inner { ssmt, store, hasher, blocks: Mutex::new(known), making: Mutex::default() };
+        let inner = Inner {
+            ssmt,
+            store,
+            hasher,
+            blocks: Mutex::new(known),
+            making: Mutex::default(),
+            moving: Mutex::default(),
+        };
         for block in blocks {
             inner.seal_again(&block)?;
         }
@@ -139,6 +148,7 @@ impl DurableState {
     ///
     /// As [`Store::append`]; [`SsmtError::UnknownVersion`].
     pub fn keep(&self, version: VersionId, block: BlockId, parent: B256) -> Result<(), SsmtError> {
+        let _moving = self.inner.moving.lock();
         let changes = self.inner.ssmt.changes(version)?;
         let root = self.inner.ssmt.root(version)?;
         let record = BlockRecord { number: block.number, hash: block.hash, parent, root, changes };
@@ -166,6 +176,7 @@ impl DurableState {
     ///
     /// [`SsmtError::UnknownVersion`]; [`SsmtError::Cold`] with [`ColdError::Unknown`] if its block is not kept.
     pub fn set_head(&self, version: VersionId) -> Result<(), SsmtError> {
+        let _moving = self.inner.moving.lock();
         self.inner.ssmt.root(version)?;
         let block = self.block_of(version).ok_or(ColdError::Unknown { hash: B256::ZERO })?;
         if block.hash != self.inner.store.last().hash {
@@ -223,11 +234,13 @@ impl Inner {
         let _making = self.making.lock();
         let oldest = self.ssmt.oldest();
         let Some(block) = self.blocks.lock().get(&oldest).copied() else { return Ok(false) };
-        if !self.store.checkpoint(block.number, &self.hasher)? {
+        if !self.store.checkpoint_to(block.hash, &self.hasher)? {
             return Ok(false);
         }
         let (stored, _) = self.store.checkpoint_block();
-        if let Some(version) = self.version_of(stored.hash) {
+        // The first of several: those that were made again later may be given up.
+        let first = self.blocks.lock().iter().find(|(_, block)| block.hash == stored.hash).map(|(id, _)| *id);
+        if let Some(version) = first {
             self.ssmt.stored(version);
             self.blocks.lock().retain(|known, _| *known >= version);
         }

@@ -46,8 +46,11 @@ impl Codes {
     /// Takes in codes that come with a version after this one.
     pub(super) fn keep(&self, codes: &[(B256, Bytecode)], parent: VersionId) {
         if !codes.is_empty() {
-            let codes = codes.iter().map(|(hash, code)| (*hash, (code.clone(), parent)));
-            self.codes.write().extend(codes);
+            let mut known = self.codes.write();
+            for (hash, code) in codes {
+                let (_, last) = known.entry(*hash).or_insert_with(|| (code.clone(), parent));
+                *last = parent.max(*last);
+            }
         }
     }
 

@@ -39,9 +39,10 @@ pub struct EvictionStats {
 impl Ssmt {
     /// Lets go of nodes until no more are kept than may be, as writes of the version that is being made, whose tries are hashed.
     pub(super) fn evict(&self, sealing: &mut Sealing, top: &Top, logs: &mut Vec<(u8, ShardLog)>) {
+        // Versions beside one another may have let go of the same: then there seems to be less than there is.
         let sizes = self.shards.iter().map(|shard| {
             let shard = shard.read();
-            shard.arena.live_bytes() - shard.evicted
+            shard.arena.live_bytes().saturating_sub(shard.evicted)
         });
         let mut excess = sizes.sum::<u64>().saturating_sub(self.config.node_bytes_max);
         if excess == 0 {

@@ -491,8 +491,13 @@ fn blocks_come_in_order_and_a_store_has_one_writer() {
     let chain = large_chain(7, 6);
     let disk = SimDisk::new(SimConfig::default());
     let store = filled(&disk, &chain);
-    let refused = store.append(vec![Arc::clone(&chain.blocks[2])]);
-    assert!(matches!(refused, Err(ColdError::Order { number: 3, .. })), "{refused:?}");
+    let gap = BlockRecord { number: 9, ..(*chain.blocks[5]).clone() };
+    let refused = store.append(vec![Arc::new(gap)]);
+    assert!(matches!(refused, Err(ColdError::Order { number: 9, .. })), "{refused:?}");
+    // What is there already is not written again.
+    let syncs = store.stats().journal_syncs;
+    store.append(vec![Arc::clone(&chain.blocks[5])]).unwrap();
+    assert_eq!((store.stats().journal_syncs, store.last()), (syncs, chain.blocks[5].id()));
     let other = open(&disk);
     assert!(
         matches!(&other, Err(ColdError::Disk(error)) if error.to_string().contains("locked")),
