@@ -190,11 +190,14 @@ fn caches_hit_more_with_more_room_and_never_more_than_is_possible() {
         assert!(figures.keys > 1 && figures.keys < figures.reads, "{figures}");
         for pair in figures.rows.windows(2) {
             assert!(pair[0].lru_hits <= pair[1].lru_hits, "{figures}");
-            assert!(pair[0].best_hits < pair[1].best_hits, "{figures}");
+            assert!(pair[0].best_hits <= pair[1].best_hits, "{figures}");
         }
-        // It draws lots: of two sizes close to each other either may hit more.
-        let hits: Vec<u64> = figures.rows.iter().map(|row| row.quick_cache_hits).collect();
-        assert!(hits.first() < hits.last(), "{figures}");
+        // Half of the keys may be all that are read twice. And quick_cache draws lots: of two sizes either may hit more.
+        let (Some(least), Some(most)) = (figures.rows.first(), figures.rows.last()) else {
+            panic!("{figures}")
+        };
+        assert!(least.best_hits < most.best_hits, "{figures}");
+        assert!(least.quick_cache_hits < most.quick_cache_hits, "{figures}");
         let most = (figures.reads - figures.keys) as u64;
         assert_eq!(caches::lru_hits(&trace.reads, figures.keys), most, "{}", trace.name);
         assert_eq!(caches::best_hits(&trace.reads, figures.keys), most, "{}", trace.name);
