@@ -1,8 +1,8 @@
 //! Blocks whose state is cold. What is compared is interleaved, so this is no criterion bench.
 //!
 //! ```text
-//! cargo bench -p citius-benches --bench cold -- [execution] [corpus] [--directory DIR] [--accounts N] [--slots N] [--runs N]
-//!                                               [--latency-us N] [--blocks N] [--json FILE]
+//! cargo bench -p citius-benches --bench cold -- [execution] [corpus] [--directory DIR] [--accounts N] [--slots N] [--customary N]
+//!                                               [--runs N] [--latency-us N] [--blocks N] [--json FILE]
 //! ```
 
 use citius_benches::{
@@ -38,6 +38,7 @@ fn run(size: Size) -> Result<(), Box<dyn Error>> {
             "--directory" => options.directory = PathBuf::from(value()?).join("citius-cold"),
             "--accounts" => options.accounts = value()?.parse()?,
             "--slots" => options.slots = value()?.parse()?,
+            "--customary" => options.customary = value()?.parse()?,
             "--runs" => options.runs = value()?.parse()?,
             "--blocks" => options.blocks = value()?.parse()?,
             "--latency-us" => options.latency = Duration::from_micros(value()?.parse()?),

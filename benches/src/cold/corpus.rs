@@ -16,7 +16,7 @@ use citius_state::{
 };
 use citius_workloads::{WorkloadKind, WorkloadSpec, generate};
 use serde::Serialize;
-use std::{env, fmt, path::Path, sync::Arc, time::Duration};
+use std::{env, fmt, path::Path, sync::Arc};
 
 /// What a memory budget does.
 #[derive(Debug, Clone, Serialize)]
@@ -155,7 +155,7 @@ fn at_budget(
         },
         checkpoint_every: 3,
     };
-    let state = ground.open_at(directory, Duration::ZERO, config)?;
+    let state = ground.open_at(directory, config)?;
     let mut parent = first();
     let mut figures = BudgetFigures {
         percent,

@@ -8,7 +8,7 @@ use crate::{
 use alloy_primitives::{Address, B256, U256, keccak256};
 use citius_engine::WorkerPool;
 use citius_hashing::Hasher;
-use citius_io::{Delayed, Delays, Disk, DiskConfig, open_disk};
+use citius_io::{Delayed, Delays, Disk, DiskConfig, FileId, OpenMode, SimConfig, SimDisk, open_disk};
 use citius_node::execution::Case;
 use citius_state::{
     Account, AccountChange, ChangeSet, MemoryState, ReadError, SlotChange, StateKey, StateReader, Workers,
@@ -33,8 +33,11 @@ pub struct Options {
     pub accounts: usize,
     /// Its slots.
     pub slots: usize,
-    /// What is added to each read of [`execution`](super::execution).
+    /// What a read of the modelled drive of [`execution`](super::execution) takes.
     pub latency: Duration,
+    /// Customary blocks whose transactions [`execution`](super::execution) puts into one, so that rings and caches are made once for
+    /// many.
+    pub customary: u32,
     /// Runs of everything that is timed.
     pub runs: usize,
     /// Recorded blocks of [`corpus`](super::corpus) at most.
@@ -50,6 +53,7 @@ impl Options {
             accounts: size.pick(3_000, 2_000_000),
             slots: size.pick(12_000, 8_000_000),
             latency: Duration::from_micros(100),
+            customary: size.pick(1, 10),
             runs: size.pick(1, 7),
             blocks: size.pick(2, 100),
         }
@@ -58,6 +62,10 @@ impl Options {
 
 /// Accounts that are made at a time.
 const PIECE: usize = 100_000;
+/// Bytes that are copied at a time.
+const COPIED: usize = 1 << 20;
+/// Buffers of the modelled drive, as many as a real one has.
+const BUFFERS: usize = 1_024;
 /// The block after which the generated state is that of the chain.
 const FIRST: BlockId = BlockId { number: 0, hash: B256::repeat_byte(0xc1) };
 
@@ -110,26 +118,47 @@ impl Ground {
         Ok(Self { memory, directory: options.directory.clone() })
     }
 
+    /// A drive that is modelled: what is in the store, in memory, each read of which takes as long. No kernel is asked for anything.
+    ///
+    /// # Errors
+    ///
+    /// [`StoresError`] of the disk.
+    pub fn model(&self, latency: Duration) -> Result<Arc<dyn Disk>, StoresError> {
+        let (real, _) = open_disk(&self.directory, &DiskConfig::default())?;
+        let config = SimConfig {
+            reorder: false,
+            slow_per_million: 0,
+            pooled_buffers: BUFFERS,
+            ..SimConfig::default()
+        };
+        let model = SimDisk::new(config);
+        for name in real.names()? {
+            let (from, to) = (real.open(&name, OpenMode::Existing)?, model.open(&name, OpenMode::CreateNew)?);
+            copy(&*real, from, &model, to)?;
+            model.close(to)?;
+            real.close(from)?;
+        }
+        model.sync_directory()?;
+        Ok(Arc::new(Delayed::new(Arc::new(model), Delays { read: latency, ..Delays::default() })))
+    }
+
     /// The state out of the store, nothing of it in memory but the pages that lead to others.
     ///
     /// # Errors
     ///
     /// As [`DurableState::open`].
-    pub fn open(&self, latency: Duration, config: DurableConfig) -> Result<DurableState, StoresError> {
-        self.open_at(&self.directory, latency, config)
+    pub fn open(&self, config: DurableConfig) -> Result<DurableState, StoresError> {
+        self.open_at(&self.directory, config)
     }
 
     /// The same, out of a copy of the store.
     pub(super) fn open_at(
         &self,
         directory: &Path,
-        latency: Duration,
         config: DurableConfig,
     ) -> Result<DurableState, StoresError> {
         let (disk, _) = open_disk(directory, &DiskConfig::default())?;
-        let delays = Delays { read: latency, ..Delays::default() };
-        let disk: Arc<dyn Disk> = if latency.is_zero() { disk } else { Arc::new(Delayed::new(disk, delays)) };
-        Ok(DurableState::open(disk, config, crate::stores::random(), Arc::new(Hasher::cpu()), workers())?)
+        open_on(disk, config)
     }
 
     /// Where the store is.
@@ -144,6 +173,22 @@ impl Drop for Ground {
         // Whoever named the directory finds it empty or not at all.
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// The state out of a store on a disk.
+pub(super) fn open_on(disk: Arc<dyn Disk>, config: DurableConfig) -> Result<DurableState, StoresError> {
+    Ok(DurableState::open(disk, config, crate::stores::random(), Arc::new(Hasher::cpu()), workers())?)
+}
+
+fn copy(from: &dyn Disk, source: FileId, to: &dyn Disk, target: FileId) -> Result<(), StoresError> {
+    let end = from.len(source)?;
+    let mut piece = vec![0; COPIED];
+    for offset in (0..end).step_by(COPIED) {
+        let length = COPIED.min((end - offset) as usize);
+        from.read_exact_at(source, offset, &mut piece[..length])?;
+        to.write_all_at(target, offset, &piece[..length])?;
+    }
+    Ok(to.sync(target)?)
 }
 
 pub(super) fn workers() -> Arc<dyn Workers> {

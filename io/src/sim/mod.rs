@@ -60,6 +60,8 @@ pub struct SimConfig {
     pub capacity_bytes: Option<u64>,
     /// Operations that each queue has in flight at most.
     pub queue_depth: usize,
+    /// Page buffers that [`Disk::buffers`] has, as those of other disks do; further ones come from the heap.
+    pub pooled_buffers: usize,
     /// Whether operations in flight are carried out in any order.
     pub reorder: bool,
     /// How often those in flight are left for a later call, again at each one: slow operations.
@@ -82,6 +84,7 @@ impl Default for SimConfig {
             seed: 0,
             capacity_bytes: None,
             queue_depth: 128,
+            pooled_buffers: 0,
             reorder: true,
             slow_per_million: 500_000,
             read_errors_per_million: 0,
@@ -96,10 +99,12 @@ impl SimDisk {
     /// An empty disk.
     #[must_use]
     pub fn new(config: SimConfig) -> Self {
+        let pool = Some(config.pooled_buffers).filter(|buffers| *buffers > 0);
+        let pool = pool.and_then(|buffers| BufferPool::new(buffers, 1).ok());
         Self {
             queue_depth: config.queue_depth.max(1),
             world: Arc::new(Mutex::new(World::new(config))),
-            buffers: BufferPool::heap(),
+            buffers: pool.unwrap_or_else(BufferPool::heap),
         }
     }
 
