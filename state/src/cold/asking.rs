@@ -5,13 +5,17 @@ use super::{
     page::{Page, PageNumber},
     view::{Shared, View},
     walk::{Answer, Sought, Walk},
+    ways::Ways,
 };
 use citius_io::{Completion, Queue};
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use thread_local::ThreadLocal;
@@ -25,7 +29,15 @@ pub(crate) type Tell = Box<dyn FnOnce(Result<Answer, ColdError>) + Send>;
 /// What the threads ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Asking {
-    threads: ThreadLocal<Mutex<Thread>>,
+    threads: ThreadLocal<Own>,
+}
+
+/// What is one thread's.
+#[derive(Debug, Default)]
+struct Own {
+    /// Pages that it found among those that it remembers.
+    hits: AtomicU64,
+    thread: Mutex<Thread>,
 }
 
 /// What one thread asks for.
@@ -38,6 +50,7 @@ struct Thread {
     /// Pages for which the queue has no room.
     backlog: VecDeque<PageNumber>,
     completions: Vec<Completion>,
+    ways: Ways,
 }
 
 /// A page that is on its way.
@@ -65,23 +78,59 @@ impl fmt::Debug for Goal {
 /// Goals at their end.
 type Ended = Vec<(Tell, Result<Answer, ColdError>)>;
 
+/// What was found at once.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    Found(Answer),
+    /// The way to it leads to pages that are to be read.
+    OnDisk(Begun),
+}
+
+/// A way as far as pages are in memory.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    walk: Walk,
+    view: Arc<View>,
+    next: PageNumber,
+}
+
 impl Shared {
-    /// Looks for something. If it takes reads, they are begun, and go on where the thread calls [`Shared::progress`]. `tell` is
-    /// called once, perhaps at once, and never while anything is locked here.
-    pub(crate) fn ask(&self, view: Arc<View>, sought: Sought, tell: Tell) {
+    /// Looks for something in the last checkpoint, as far as pages are in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError::Damaged`], [`ColdError::Blinded`].
+    pub(crate) fn look(&self, sought: Sought) -> Result<Looked, ColdError> {
+        let own = self.asking.threads.get_or_default();
+        let mut thread = own.thread.lock();
+        let view = thread.ways.view(self);
+        let mut walk = Walk::new(&view.superblock, sought);
+        if let Some(slots) = walk.account().and_then(|account| thread.ways.slots_of(&account)) {
+            walk.skip_to(slots);
+        }
+        let next = self.walk_on(&mut thread.ways, &mut walk, None);
+        // Relaxed: a counter.
+        own.hits.store(thread.ways.hits(), Ordering::Relaxed);
+        Ok(match next? {
+            Some(next) => Looked::OnDisk(Begun { walk, view: Arc::clone(thread.ways.view(self)), next }),
+            None => match walk.into_answer() {
+                Some(answer) => Looked::Found(answer),
+                None => unreachable!("it needed no page any more"),
+            },
+        })
+    }
+
+    /// Goes on with what was begun. The reads go on where the thread calls [`Shared::progress`]. `tell` is called once, perhaps at
+    /// once, and never while anything is locked here.
+    pub(crate) fn read(&self, begun: Begun, tell: Tell) {
         let mut ended = Ended::new();
-        let walk = Walk::new(&view.superblock, sought);
-        let mut goal = Goal { walk, view, tell };
-        match self.walk_on(&mut goal, None) {
-            Err(error) => ended.push((goal.tell, Err(error))),
-            Ok(None) => end(goal, &mut ended),
-            Ok(Some(number)) => {
-                let mut thread = self.asking.threads.get_or_default().lock();
-                self.wait_for(&mut thread, number, goal);
-                // Many at once: each time that the disk is told costs as much as a short transaction.
-                if thread.backlog.len() >= SENT_TOGETHER {
-                    self.submit(&mut thread, &mut ended);
-                }
+        {
+            let mut thread = self.asking.threads.get_or_default().thread.lock();
+            let Begun { walk, view, next } = begun;
+            self.wait_for(&mut thread, next, Goal { walk, view, tell });
+            // Many at once: each time that the disk is told costs as much as a short transaction.
+            if thread.backlog.len() >= SENT_TOGETHER {
+                self.submit(&mut thread, &mut ended);
             }
         }
         tell_all(ended);
@@ -90,9 +139,9 @@ impl Shared {
     /// Lets the reads go on that the calling thread began. If none is done, and `wait` is given, sleeps until one is, but no longer.
     /// Whether there are any still.
     pub(crate) fn progress(&self, wait: Option<Duration>) -> bool {
-        let Some(thread) = self.asking.threads.get() else { return false };
+        let Some(own) = self.asking.threads.get() else { return false };
         let mut ended = Ended::new();
-        let is_left = self.advance_thread(&mut thread.lock(), wait, &mut ended);
+        let is_left = self.advance_thread(&mut own.thread.lock(), wait, &mut ended);
         tell_all(ended);
         is_left
     }
@@ -100,12 +149,18 @@ impl Shared {
     /// Lets the reads go on of threads that began some and do something else now: they hold views.
     pub(crate) fn progress_of_all(&self) {
         let mut ended = Ended::new();
-        for thread in &self.asking.threads {
-            if let Some(mut thread) = thread.try_lock() {
+        for own in &self.asking.threads {
+            if let Some(mut thread) = own.thread.try_lock() {
+                thread.ways.view(self);
                 self.advance_thread(&mut thread, None, &mut ended);
             }
         }
         tell_all(ended);
+    }
+
+    /// Pages that threads found among those that they remember.
+    pub(super) fn hits_of_threads(&self) -> u64 {
+        self.asking.threads.iter().map(|own| own.hits.load(Ordering::Relaxed)).sum()
     }
 
     fn advance_thread(&self, thread: &mut Thread, wait: Option<Duration>, ended: &mut Ended) -> bool {
@@ -132,15 +187,28 @@ impl Shared {
     }
 
     /// Walks as far as pages are there: the page that is to be read, or none at the end.
-    fn walk_on(&self, goal: &mut Goal, page: Option<&Page>) -> Result<Option<PageNumber>, ColdError> {
-        if let Some(page) = page {
-            goal.walk.give(page)?;
-        }
-        while let Some(number) = goal.walk.next() {
-            match self.cached(number) {
-                Some(page) => goal.walk.give(&page)?,
-                None => return Ok(Some(number)),
-            }
+    fn walk_on(
+        &self,
+        ways: &mut Ways,
+        walk: &mut Walk,
+        mut page: Option<&Arc<Page>>,
+    ) -> Result<Option<PageNumber>, ColdError> {
+        while let Some(number) = walk.next() {
+            let found;
+            let page = match page.take() {
+                Some(page) => page,
+                None if ways.lead(number, walk)? => continue,
+                None => match self.cached(number) {
+                    Some(page) => {
+                        found = page;
+                        &found
+                    }
+                    None => return Ok(Some(number)),
+                },
+            };
+            let account = walk.account();
+            walk.give(page)?;
+            ways.note(number, page, account, walk);
         }
         Ok(None)
     }
@@ -192,7 +260,7 @@ impl Shared {
         match self.take_in(completion) {
             Ok(page) => {
                 for mut goal in goals {
-                    match self.walk_on(&mut goal, Some(&page)) {
+                    match self.walk_on(&mut thread.ways, &mut goal.walk, Some(&page)) {
                         Ok(Some(number)) => self.wait_for(thread, number, goal),
                         Ok(None) => end(goal, ended),
                         Err(error) => ended.push((goal.tell, Err(error))),

@@ -209,6 +209,13 @@ pub(crate) enum Below<R> {
     Page(PageNumber),
 }
 
+/// Whether a key begins as a place does: of both what is behind the shared bytes.
+fn begins(key: &[u8], place: &[u8], nibbles: u8) -> bool {
+    let Some((last, before)) = place.split_last() else { return true };
+    let mask = if nibbles.is_multiple_of(2) { 0xff } else { 0xf0 };
+    key[..before.len()] == *before && key[before.len()] & mask == *last
+}
+
 /// A page, taken apart as far as is needed to find a key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Items<'a> {
@@ -239,15 +246,18 @@ impl<'a> Items<'a> {
         let (shared, rest) = rest.split_at_checked(usize::from(*shared_len))?;
         let (ends, items) = rest.split_at_checked(2 * count)?;
         let parsed = Self { number, count, shared, ends, items };
-        let mut last = 0;
-        for at in 0..count {
-            let end = parsed.end(at);
-            if end < last + 2 || end > items.len() {
-                return None;
+        page.check_once(|| {
+            let mut last = 0;
+            for at in 0..count {
+                let end = parsed.end(at);
+                if end < last + 2 || end > items.len() {
+                    return false;
+                }
+                last = end;
             }
-            last = end;
-        }
-        (count > 0 && shared.len() <= 32).then_some(parsed)
+            count > 0 && shared.len() <= 32
+        })
+        .then_some(parsed)
     }
 
     fn end(&self, at: usize) -> usize {
@@ -262,12 +272,14 @@ impl<'a> Items<'a> {
     /// The rest of an item's place.
     fn rest(&self, at: usize) -> Option<&'a [u8]> {
         let bytes = self.bytes(at);
+        if bytes[1] > Prefix::WHOLE {
+            return None;
+        }
         bytes[2..].get(..usize::from(bytes[1]).div_ceil(2).checked_sub(self.shared.len())?)
     }
 
     fn item<R: Record>(&self, at: usize) -> Result<Item<R>, ColdError> {
-        Item::read(self.shared, self.bytes(at))
-            .ok_or_else(|| ColdError::content(self.number, "one of its items is none"))
+        Item::read(self.shared, self.bytes(at)).ok_or_else(|| self.none())
     }
 
     /// What it has for a key.
@@ -277,17 +289,29 @@ impl<'a> Items<'a> {
     /// [`ColdError::Damaged`] if an item on the way cannot be; [`ColdError::Blinded`].
     pub(crate) fn find<R: Record>(&self, key: &B256) -> Result<Lookup<R>, ColdError> {
         let Some(at) = self.last_up_to(key)? else { return Ok(Lookup::Absent) };
-        let item: Item<R> = self.item(at)?;
-        if !item.prefix().leads_to(key) {
-            return Ok(Lookup::Absent);
-        }
-        match item {
-            Item::Record(record) => Ok(Lookup::Record(record)),
-            Item::Reference(Reference { page: BLINDED, prefix, .. }) => {
-                Err(ColdError::Blinded { key: *key, nibbles: prefix.nibbles() })
+        let (rest, bytes) = (self.rest(at).ok_or_else(|| self.none())?, self.bytes(at));
+        let (kind, nibbles) = (bytes[0], bytes[1]);
+        let tail = &key[self.shared.len()..];
+        match kind {
+            0 if nibbles != Prefix::WHOLE => Err(self.none()),
+            0 if rest != tail => Ok(Lookup::Absent),
+            0 => R::read(*key, &bytes[2 + rest.len()..]).map(Lookup::Record).ok_or_else(|| self.none()),
+            _ if !begins(tail, rest, nibbles) => Ok(Lookup::Absent),
+            // Of what stands for the subtrie nothing is needed but where it is, which comes last.
+            1..=3 => {
+                let page = bytes[2 + rest.len()..].last_chunk::<REFERENCE_BYTES>();
+                match page.and_then(|page| Reader(page).reference()) {
+                    None => Err(self.none()),
+                    Some(BLINDED) => Err(ColdError::Blinded { key: *key, nibbles }),
+                    Some(page) => Ok(Lookup::Page(page)),
+                }
             }
-            Item::Reference(reference) => Ok(Lookup::Page(reference.page)),
+            _ => Err(self.none()),
         }
+    }
+
+    fn none(&self) -> ColdError {
+        ColdError::content(self.number, "one of its items is none")
     }
 
     /// The last item whose place is not behind a key. Only where the key begins as all places do.
@@ -299,9 +323,7 @@ impl<'a> Items<'a> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = (low + high) / 2;
-            let Some(rest) = self.rest(middle) else {
-                return Err(ColdError::content(self.number, "one of its items is none"));
-            };
+            let Some(rest) = self.rest(middle) else { return Err(self.none()) };
             // A place that the key begins with is before it, as its bytes are.
             if rest <= tail {
                 low = middle + 1;

@@ -20,7 +20,7 @@
 //! | `snapshot`, `chunk` | a state as files, by ranges of keys, each to be checked alone: [`Snapshot`] |
 //! | `compact` | pages moved to the beginning of the file, whose end is given back |
 
-mod asking;
+pub(crate) mod asking;
 mod block;
 mod bulk;
 mod chunk;
@@ -50,6 +50,7 @@ mod tree;
 mod verify;
 pub(crate) mod view;
 pub(crate) mod walk;
+mod ways;
 
 pub use block::BlockRecord;
 pub use bulk::{Import, ImportAccount, ImportProgress, ImportStep};

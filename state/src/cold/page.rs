@@ -1,5 +1,8 @@
 use super::error::PageDamage;
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use twox_hash::XxHash3_64;
 
 pub use citius_io::PAGE_BYTES;
@@ -70,6 +73,8 @@ impl PageKind {
 /// written to another place, or not at all, is told from the right one.
 pub(crate) struct Page {
     bytes: Box<[u8; PAGE_BYTES]>,
+    /// Whether its parts were found to fit together.
+    is_checked: AtomicBool,
 }
 
 impl Page {
@@ -79,7 +84,7 @@ impl Page {
         bytes[8..11].copy_from_slice(&MAGIC);
         bytes[11] = PAGE_VERSION;
         bytes[12] = kind as u8 + 1;
-        Self { bytes }
+        Self { bytes, is_checked: AtomicBool::new(false) }
     }
 
     /// A page as it was read from a place.
@@ -88,7 +93,7 @@ impl Page {
     ///
     /// [`PageDamage`] if it is not what was written there.
     pub(crate) fn open(bytes: Box<[u8; PAGE_BYTES]>, number: PageNumber) -> Result<Self, PageDamage> {
-        let page = Self { bytes };
+        let page = Self { bytes, is_checked: AtomicBool::new(false) };
         let stated = page.u64_at(0);
         let found = page.checksum();
         if stated != found {
@@ -147,8 +152,20 @@ impl Page {
     }
 
     pub(crate) fn set_items(&mut self, items: usize) {
+        self.is_checked = AtomicBool::new(false);
         assert!(items <= BODY_BYTES, "{items} items of a byte at least");
         self.bytes[14..16].copy_from_slice(&(items as u16).to_le_bytes());
+    }
+
+    /// Whether its parts fit together, which is looked at until it is found so.
+    pub(crate) fn check_once(&self, check: impl FnOnce() -> bool) -> bool {
+        // Relaxed: the bytes do not change meanwhile, and whoever does not see it looks once more.
+        if self.is_checked.load(Ordering::Relaxed) {
+            return true;
+        }
+        let fits = check();
+        self.is_checked.store(fits, Ordering::Relaxed);
+        fits
     }
 
     pub(crate) fn body(&self) -> &[u8] {
@@ -156,6 +173,7 @@ impl Page {
     }
 
     pub(crate) fn body_mut(&mut self) -> &mut [u8] {
+        self.is_checked = AtomicBool::new(false);
         &mut self.bytes[HEAD_BYTES..]
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     disk: Arc<dyn Disk>,
     file: Arc<OpenFile>,
     view: RwLock<Arc<View>>,
+    /// Its number.
+    checkpoint: AtomicU64,
     /// Views that somebody may have still, the oldest first.
     older: Mutex<VecDeque<Weak<View>>>,
     cache: Cache<PageNumber, Arc<Page>>,
@@ -61,6 +63,7 @@ impl Shared {
             disk,
             file,
             view: RwLock::new(Arc::new(View { superblock })),
+            checkpoint: AtomicU64::new(superblock.checkpoint),
             older: Mutex::default(),
             cache: Cache::new(usize::try_from(pages).unwrap_or(usize::MAX)),
             queues: Mutex::default(),
@@ -79,9 +82,16 @@ impl Shared {
         self.view.read().superblock
     }
 
+    /// The number of the last checkpoint.
+    pub(crate) fn checkpoint(&self) -> u64 {
+        // Acquire: whoever sees the number finds the view.
+        self.checkpoint.load(Ordering::Acquire)
+    }
+
     /// There is a new checkpoint.
     pub(crate) fn advance(&self, superblock: Superblock) {
         let before = std::mem::replace(&mut *self.view.write(), Arc::new(View { superblock }));
+        self.checkpoint.store(superblock.checkpoint, Ordering::Release);
         let mut older = self.older.lock();
         older.retain(|view| view.strong_count() > 0);
         older.push_back(Arc::downgrade(&before));
@@ -117,7 +127,7 @@ impl Shared {
 
     /// Pages read from the disk, and found in the cache.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.reads.load(Ordering::Relaxed), self.hits.load(Ordering::Relaxed))
+        (self.reads.load(Ordering::Relaxed), self.hits.load(Ordering::Relaxed) + self.hits_of_threads())
     }
 
     /// A queue for a thread to read by.

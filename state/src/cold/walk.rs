@@ -76,6 +76,37 @@ impl Walk {
         Self { sought, stage, checkpoint: superblock.checkpoint, pages: 0 }
     }
 
+    /// The account whose slot it looks for, while it looks for the account.
+    pub(crate) fn account(&self) -> Option<B256> {
+        match (self.sought, &self.stage) {
+            (Sought::Slot(account, _), Stage::Accounts(_)) => Some(account),
+            _ => None,
+        }
+    }
+
+    /// The page that it goes on with, if that is one of slots.
+    pub(crate) fn slots_page(&self) -> Option<PageNumber> {
+        match self.stage {
+            Stage::Slots(page) => Some(page),
+            _ => None,
+        }
+    }
+
+    /// Goes on with the first page of the account's slots, which is known.
+    pub(crate) fn skip_to(&mut self, slots: PageNumber) {
+        self.stage = Stage::Slots(slots);
+    }
+
+    /// The checkpoint that it is in.
+    pub(crate) fn checkpoint(&self) -> u64 {
+        self.checkpoint
+    }
+
+    /// Whether the next page is one of a code's parts.
+    pub(crate) fn is_in_parts(&self) -> bool {
+        matches!(self.stage, Stage::Parts(..))
+    }
+
     /// The page that it goes on with; none if it is at its end.
     pub(crate) fn next(&self) -> Option<PageNumber> {
         match &self.stage {

@@ -4,21 +4,19 @@ use crate::{
     ReadError, StateKey, Ticket, TicketIssuer,
     cold::{ColdError, walk::Answer},
 };
-use alloy_primitives::map::HashMap;
+use alloy_primitives::map::{DefaultHashBuilder, HashMap};
 use parking_lot::Mutex;
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-};
+use std::{fmt, hash::BuildHasher, sync::Arc};
 
 /// Parts, so that threads seldom want the same.
 const PARTS: usize = 16;
 
-/// Answers of a store, kept as long as the reader: what was read once is read no more, however little memory there is for pages.
-#[derive(Debug, Default)]
+/// Answers of a store for which something was read, kept as long as the reader: it is read no more, however little memory there is for
+/// pages.
+#[derive(Default)]
 pub(super) struct Asked {
     parts: [Mutex<HashMap<StateKey, State>>; PARTS],
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 #[derive(Debug)]
@@ -58,5 +56,11 @@ impl Asked {
     /// Takes note of the answer. Before its ticket is completed.
     pub(super) fn end(&self, key: StateKey, answer: Result<Answer, ColdError>) {
         self.part(key).lock().insert(key, State::Answered(answer.map_err(Arc::new)));
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").finish_non_exhaustive()
     }
 }

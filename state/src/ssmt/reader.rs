@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Account, ReadError, StateKey, StateReader,
     cold::{
+        asking::Looked,
         codes::bytecode,
         walk::{Answer, Sought},
     },
@@ -214,8 +215,13 @@ impl SsmtReader {
         }
     }
 
-    /// What a store has. Asked for once; who comes before the answer waits for it.
+    /// What a store has. What is on the disk is asked for once; who comes before the answer waits for it.
     fn ask(&self, cold: &Cold, key: StateKey, sought: Sought) -> Result<Answer, ReadError> {
+        let failed = |error| ReadError::Store { key, source: Arc::new(error) };
+        let begun = match cold.shared().look(sought).map_err(failed)? {
+            Looked::Found(answer) => return Ok(answer),
+            Looked::OnDisk(begun) => begun,
+        };
         if let Some(answer) = self.asked.answer(key) {
             return answer;
         }
@@ -225,7 +231,7 @@ impl SsmtReader {
                 asked.end(key, answer);
                 issuer.complete();
             };
-            cold.shared().ask(cold.view(), sought, Box::new(tell));
+            cold.shared().read(begun, Box::new(tell));
         }
         match self.asked.answer(key) {
             Some(answer) => answer,
