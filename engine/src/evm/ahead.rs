@@ -6,29 +6,36 @@ use super::{
 use crate::scheduler::EntryIndex;
 use alloy_primitives::{
     Address,
-    map::{HashMap, HashSet},
+    map::{DefaultHashBuilder, HashMap, HashSet},
 };
 use citius_state::StateKey;
+use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 use revm::{
     context::TxEnv,
     context_interface::{Transaction as _, transaction::AccessListItemTr},
 };
-use std::{ops::Range, sync::Arc};
+use std::{fmt, hash::BuildHasher, ops::Range, sync::Arc};
 
 /// What was asked for ahead in a stream, and what became of it.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     recall: Arc<Recall>,
-    keys: Mutex<Keys>,
+    hasher: RandomHash,
+    parts: [CachePadded<Mutex<Keys>>; PARTS],
 }
 
+/// Draws another hash function for each stream: nobody outside can tell which keys have one hash. (It has no `Debug` of its own.)
+struct RandomHash(DefaultHashBuilder);
+
+/// Keys by their hashes, which are a seventh of them: of two keys with one hash the second is not asked for ahead, or is taken for the
+/// other, and nothing depends on that.
 #[derive(Debug, Default)]
 struct Keys {
     /// Keys asked for ahead, with the segment that they were asked for, until that is sealed.
-    unread: HashMap<StateKey, u32>,
-    /// Keys that were asked for, ahead or not: nobody asks ahead for them.
-    asked: HashSet<StateKey>,
+    unread: HashMap<u64, u32>,
+    /// Keys that were asked for ahead: nobody asks ahead for them again.
+    asked: HashSet<u64>,
     segments: Vec<AheadCounts>,
 }
 
@@ -42,57 +49,92 @@ pub(crate) struct AheadCounts {
     pub(crate) useless: u64,
 }
 
-/// Keys that are known as asked for; beyond that all are forgotten, and may be asked for ahead once more.
-const ASKED_MAX: usize = 1 << 16;
+/// Parts of the keys, so that threads seldom want the same one.
+const PARTS: usize = 16;
+/// Keys of a part that are known as asked for ahead; beyond that all are forgotten, and may be asked for ahead once more.
+const ASKED_MAX: usize = 1 << 14;
 /// Keys asked ahead for one transaction: an access list can be long.
 const KEYS_PER_TRANSACTION_MAX: usize = 256;
 
 impl Ahead {
     pub(crate) fn new(recall: Arc<Recall>) -> Self {
-        Self { recall, keys: Mutex::default() }
+        Self { recall, hasher: RandomHash(DefaultHashBuilder::default()), parts: Default::default() }
     }
 
-    /// Somebody asks for a key, for the first time or again.
-    pub(crate) fn note_read(&self, key: StateKey) {
-        let mut keys = self.keys.lock();
-        if let Some(segment) = keys.unread.remove(&key) {
-            keys.segments[segment as usize].useful += 1;
-        } else {
-            keys.note_asked(key);
+    /// The part that a key is in, and its hash.
+    fn part(&self, key: &StateKey) -> (&Mutex<Keys>, u64) {
+        let hash = self.hasher.0.hash_one(key);
+        // The highest bits: tables begin with the lowest.
+        (&self.parts[(hash >> 60) as usize % PARTS], hash)
+    }
+
+    /// Somebody reads a key.
+    pub(crate) fn note_read(&self, key: &StateKey) {
+        let (part, hash) = self.part(key);
+        let mut keys = part.lock();
+        if let Some(segment) = keys.unread.remove(&hash) {
+            keys.counts(segment).useful += 1;
         }
+    }
+
+    /// Keeps those that nobody asked for ahead so far, and counts them.
+    fn keep_new(&self, keys: &mut Vec<StateKey>, segment: u32) {
+        keys.retain(|key| {
+            let (part, hash) = self.part(key);
+            let mut known = part.lock();
+            let is_new = known.note_asked(hash);
+            if is_new {
+                known.unread.insert(hash, segment);
+                known.counts(segment).asked += 1;
+            }
+            is_new
+        });
     }
 
     /// A segment is sealed: what was not read by now was asked for in vain.
     pub(crate) fn end(&self, segment: u32) {
-        let mut keys = self.keys.lock();
-        keys.unread.retain(|_, of| *of > segment);
-        if let Some(counts) = keys.segments.get_mut(segment as usize) {
-            counts.useless = counts.asked - counts.useful;
+        for part in &self.parts {
+            let mut keys = part.lock();
+            keys.unread.retain(|_, of| *of > segment);
+            if let Some(counts) = keys.segments.get_mut(segment as usize) {
+                counts.useless = counts.asked - counts.useful;
+            }
         }
     }
 
     pub(crate) fn counts(&self, segment: u32) -> AheadCounts {
-        self.keys.lock().segments.get(segment as usize).copied().unwrap_or_default()
+        let mut sum = AheadCounts::default();
+        for part in &self.parts {
+            let AheadCounts { asked, useful, useless } =
+                part.lock().segments.get(segment as usize).copied().unwrap_or_default();
+            sum.asked += asked;
+            sum.useful += useful;
+            sum.useless += useless;
+        }
+        sum
     }
 }
 
 impl Keys {
-    fn note_asked(&mut self, key: StateKey) -> bool {
+    fn note_asked(&mut self, hash: u64) -> bool {
         if self.asked.len() >= ASKED_MAX {
             self.asked.clear();
         }
-        self.asked.insert(key)
+        self.asked.insert(hash)
     }
 
-    /// Keeps those that nobody asked for so far, and counts them.
-    fn keep_new(&mut self, keys: &mut Vec<StateKey>, segment: u32) {
+    fn counts(&mut self, segment: u32) -> &mut AheadCounts {
         let place = segment as usize;
         if self.segments.len() <= place {
             self.segments.resize(place + 1, AheadCounts::default());
         }
-        keys.retain(|key| self.note_asked(*key));
-        self.unread.extend(keys.iter().map(|key| (*key, segment)));
-        self.segments[place].asked += keys.len() as u64;
+        &mut self.segments[place]
+    }
+}
+
+impl fmt::Debug for RandomHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RandomHash")
     }
 }
 
@@ -129,7 +171,7 @@ impl EvmStream {
                     Step::DaoRefund | Step::Refuse(_) => {}
                 }
             }
-            ahead.keys.lock().keep_new(&mut keys, segment);
+            ahead.keep_new(&mut keys, segment);
             if !keys.is_empty() {
                 self.reader().prefetch(&keys);
             }

@@ -102,14 +102,14 @@ impl Vm for EvmStream {
         match (key, parent) {
             (EvmKey::Account(address), _) => {
                 if let Some(ahead) = self.ahead() {
-                    ahead.note_read(StateKey::Account(*address));
+                    ahead.note_read(&StateKey::Account(*address));
                 }
                 let account = self.ask(|reader| reader.account(*address))?;
                 Ok(EvmValue::Account(account.map(|account| AccountValue { account, code: None })))
             }
             (EvmKey::Slot(_, slot), Some(EvmKey::Account(address))) => {
                 if let Some(ahead) = self.ahead() {
-                    ahead.note_read(StateKey::Storage(*address, *slot));
+                    ahead.note_read(&StateKey::Storage(*address, *slot));
                 }
                 Ok(EvmValue::Slot(self.ask(|reader| reader.storage(*address, *slot))?))
             }

@@ -216,6 +216,15 @@ fn begins(key: &[u8], place: &[u8], nibbles: u8) -> bool {
     key[..before.len()] == *before && key[before.len()] & mask == *last
 }
 
+/// The first two bytes of a place behind the shared ones: places are in the order of their marks.
+fn mark_of(rest: &[u8]) -> u16 {
+    match rest {
+        [] => 0,
+        [first] => u16::from_be_bytes([*first, 0]),
+        [first, second, ..] => u16::from_be_bytes([*first, *second]),
+    }
+}
+
 /// A page, taken apart as far as is needed to find a key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Items<'a> {
@@ -224,6 +233,7 @@ pub(crate) struct Items<'a> {
     shared: &'a [u8],
     ends: &'a [u8],
     items: &'a [u8],
+    marks: &'a [u16],
 }
 
 impl<'a> Items<'a> {
@@ -245,19 +255,25 @@ impl<'a> Items<'a> {
         let (shared_len, rest) = page.body().split_first()?;
         let (shared, rest) = rest.split_at_checked(usize::from(*shared_len))?;
         let (ends, items) = rest.split_at_checked(2 * count)?;
-        let parsed = Self { number, count, shared, ends, items };
-        page.check_once(|| {
-            let mut last = 0;
-            for at in 0..count {
-                let end = parsed.end(at);
-                if end < last + 2 || end > items.len() {
-                    return false;
-                }
-                last = end;
+        let parsed = Self { number, count, shared, ends, items, marks: &[] };
+        let marks = page.marks(|| parsed.check())?;
+        Some(Self { marks, ..parsed })
+    }
+
+    /// The marks of its items, if its parts fit together.
+    fn check(&self) -> Option<Box<[u16]>> {
+        let mut last = 0;
+        for at in 0..self.count {
+            let end = self.end(at);
+            if end < last + 2 || end > self.items.len() {
+                return None;
             }
-            count > 0 && shared.len() <= 32
-        })
-        .then_some(parsed)
+            last = end;
+        }
+        if self.count == 0 || self.shared.len() > 32 {
+            return None;
+        }
+        (0..self.count).map(|at| self.rest(at).map(mark_of)).collect()
     }
 
     fn end(&self, at: usize) -> usize {
@@ -320,16 +336,15 @@ impl<'a> Items<'a> {
         if shared != self.shared {
             return Ok(None);
         }
-        let (mut low, mut high) = (0, self.count);
-        while low < high {
-            let middle = (low + high) / 2;
-            let Some(rest) = self.rest(middle) else { return Err(self.none()) };
+        let mark = mark_of(tail);
+        // All of them, beside one another: what stands in items is elsewhere in memory.
+        let mut low = self.marks.iter().filter(|other| **other < mark).count();
+        while self.marks.get(low) == Some(&mark) {
             // A place that the key begins with is before it, as its bytes are.
-            if rest <= tail {
-                low = middle + 1;
-            } else {
-                high = middle;
+            if self.rest(low).ok_or_else(|| self.none())? > tail {
+                break;
             }
+            low += 1;
         }
         Ok(low.checked_sub(1))
     }

@@ -1,8 +1,5 @@
 use super::error::PageDamage;
-use std::{
-    fmt,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{fmt, sync::OnceLock};
 use twox_hash::XxHash3_64;
 
 pub use citius_io::PAGE_BYTES;
@@ -73,8 +70,8 @@ impl PageKind {
 /// written to another place, or not at all, is told from the right one.
 pub(crate) struct Page {
     bytes: Box<[u8; PAGE_BYTES]>,
-    /// Whether its parts were found to fit together.
-    is_checked: AtomicBool,
+    /// What its items are found by ([`Page::marks`]); none if its parts do not fit together.
+    marks: OnceLock<Option<Box<[u16]>>>,
 }
 
 impl Page {
@@ -84,7 +81,7 @@ impl Page {
         bytes[8..11].copy_from_slice(&MAGIC);
         bytes[11] = PAGE_VERSION;
         bytes[12] = kind as u8 + 1;
-        Self { bytes, is_checked: AtomicBool::new(false) }
+        Self { bytes, marks: OnceLock::new() }
     }
 
     /// A page as it was read from a place.
@@ -93,7 +90,7 @@ impl Page {
     ///
     /// [`PageDamage`] if it is not what was written there.
     pub(crate) fn open(bytes: Box<[u8; PAGE_BYTES]>, number: PageNumber) -> Result<Self, PageDamage> {
-        let page = Self { bytes, is_checked: AtomicBool::new(false) };
+        let page = Self { bytes, marks: OnceLock::new() };
         let stated = page.u64_at(0);
         let found = page.checksum();
         if stated != found {
@@ -152,20 +149,14 @@ impl Page {
     }
 
     pub(crate) fn set_items(&mut self, items: usize) {
-        self.is_checked = AtomicBool::new(false);
+        self.marks = OnceLock::new();
         assert!(items <= BODY_BYTES, "{items} items of a byte at least");
         self.bytes[14..16].copy_from_slice(&(items as u16).to_le_bytes());
     }
 
-    /// Whether its parts fit together, which is looked at until it is found so.
-    pub(crate) fn check_once(&self, check: impl FnOnce() -> bool) -> bool {
-        // Relaxed: the bytes do not change meanwhile, and whoever does not see it looks once more.
-        if self.is_checked.load(Ordering::Relaxed) {
-            return true;
-        }
-        let fits = check();
-        self.is_checked.store(fits, Ordering::Relaxed);
-        fits
+    /// What its items are found by, made when it is first asked for; none if its parts do not fit together.
+    pub(crate) fn marks(&self, make: impl FnOnce() -> Option<Box<[u16]>>) -> Option<&[u16]> {
+        self.marks.get_or_init(make).as_deref()
     }
 
     pub(crate) fn body(&self) -> &[u8] {
@@ -173,7 +164,7 @@ impl Page {
     }
 
     pub(crate) fn body_mut(&mut self) -> &mut [u8] {
-        self.is_checked = AtomicBool::new(false);
+        self.marks = OnceLock::new();
         &mut self.bytes[HEAD_BYTES..]
     }
 }

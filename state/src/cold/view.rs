@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Bytes that a page takes in the cache beside its own.
-const OVERHEAD: u64 = 128;
+const OVERHEAD: u64 = 256;
 /// Pages of a level that tell whether it is one of leaves.
 const SAMPLE: usize = 32;
 

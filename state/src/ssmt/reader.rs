@@ -5,6 +5,7 @@ use super::{
     flat::{Difference, Differs, FlatCache, FlatCacheStats, PATH_MAX},
     store::{FoundAccount, Ssmt},
     version::Version,
+    work::NO_STORAGE,
 };
 use crate::{
     Account, ReadError, StateKey, StateReader,
@@ -183,11 +184,14 @@ impl SsmtReader {
             }
             (found, _) => found.map_err(|error| read_error(state_key, error))?,
         };
-        let mut known = self.found.write();
-        if known.len() >= FOUND_MAX {
-            known.clear();
+        // Of accounts without storage nobody asks twice.
+        if found.is_some_and(|found| found.storage != NO_STORAGE) {
+            let mut known = self.found.write();
+            if known.len() >= FOUND_MAX {
+                known.clear();
+            }
+            known.insert(address, (key, found));
         }
-        known.insert(address, (key, found));
         Ok((key, found))
     }
 
