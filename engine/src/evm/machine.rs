@@ -40,6 +40,8 @@ pub(crate) struct EvmLocal<W: View<EvmStream>> {
     /// The segment whose environment is set.
     segment: Option<u32>,
     spec: SpecId,
+    /// Transactions that it executed, of which some are remembered.
+    executions: u32,
 }
 
 // SAFETY: an EVM is not `Send` only because revm's shared memory buffer is an `Rc`. All clones of that `Rc` live
@@ -263,7 +265,7 @@ impl Vm for EvmStream {
             precompiles: EvmPrecompiles::new(spec, self.chain().precompiles().into()),
             frame_stack: FrameStack::new_prealloc(8),
         };
-        EvmLocal { evm, segment: None, spec }
+        EvmLocal { evm, segment: None, spec, executions: 0 }
     }
 
     fn rebind<W: View<Self>>(self: &Arc<Self>, local: &mut EvmLocal<W>) {
@@ -496,7 +498,8 @@ impl EvmStream {
         {
             let tx = &prepared.block.transactions[*index];
             let loaded = local.evm.ctx.journaled_state.inner.state.iter();
-            self.remember(tx.outline(), tx.env().caller, loaded);
+            local.executions = local.executions.wrapping_add(1);
+            self.remember(tx.outline(), tx.env().caller, local.executions, loaded);
         }
         local.evm.ctx.journaled_state.reset();
         local.shrink_memory();

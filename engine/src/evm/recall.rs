@@ -1,7 +1,7 @@
 use crate::block::Function;
 use alloy_primitives::map::HashMap;
 use citius_state::StateKey;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 /// What the last executions of each function of a contract read, so that the next one's reads can be asked for ahead. It
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 /// Slots and accounts are remembered by their very keys: what a function computes from its arguments (a balance by the
 /// holder's address) is found again only if the same holder comes.
 #[derive(Debug, Default)]
-pub(crate) struct Recall(Mutex<HashMap<Function, Remembered>>);
+pub(crate) struct Recall(RwLock<HashMap<Function, Remembered>>);
 
 /// What one function read.
 #[derive(Debug, Default)]
@@ -25,22 +25,32 @@ const FUNCTIONS_MAX: usize = 1 << 12;
 const KEYS_MAX: usize = 24;
 /// A key's mark grows to this with the executions that read it, and shrinks with those that do not.
 const MARK_MAX: u8 = 6;
+/// Executions of a function that are all noted; of later ones some are.
+const RUNS_ALL: u32 = 16;
+/// Of these one in so many.
+const NOTED_OF: u32 = 8;
 /// From this on it is likely to be read again.
 const MARK_LIKELY: u8 = 2;
 
 impl Recall {
     /// What a call of this function will read, as far as that can be told.
     pub(crate) fn likely(&self, function: Function) -> SmallVec<[StateKey; KEYS_MAX]> {
-        let all = self.0.lock();
+        let all = self.0.read();
         let Some(Remembered { runs, keys }) = all.get(&function) else { return SmallVec::new() };
         // Of a single run all of it may come again.
         keys.iter().filter(|(_, mark)| *mark >= MARK_LIKELY || *runs == 1).map(|(key, _)| *key).collect()
     }
 
+    /// Whether an execution of this function is to be noted, which is the executor's execution with this number.
+    pub(crate) fn is_due(&self, function: Function, execution: u32) -> bool {
+        execution.is_multiple_of(NOTED_OF)
+            || self.0.read().get(&function).is_none_or(|remembered| remembered.runs < RUNS_ALL)
+    }
+
     /// An execution of this function read these.
     pub(crate) fn note(&self, function: Function, read: impl IntoIterator<Item = StateKey>) {
         let mut read: SmallVec<[StateKey; 32]> = read.into_iter().collect();
-        let mut all = self.0.lock();
+        let mut all = self.0.write();
         if all.len() >= FUNCTIONS_MAX && !all.contains_key(&function) {
             all.clear();
         }
@@ -96,13 +106,23 @@ mod tests {
     }
 
     #[test]
+    fn of_functions_that_are_known_some_executions_are_noted() {
+        let recall = Recall::default();
+        for execution in 1..=RUNS_ALL {
+            assert!(recall.is_due(CALL, execution), "{execution}");
+            recall.note(CALL, [slot(1)]);
+        }
+        assert_eq!((0..8 * NOTED_OF).filter(|execution| recall.is_due(CALL, *execution)).count(), 8);
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let recall = Recall::default();
         recall.note(CALL, (0..1_000).map(slot));
         assert_eq!(recall.likely(CALL).len(), KEYS_MAX);
         for number in 0..FUNCTIONS_MAX as u32 * 2 {
             recall.note((Address::ZERO, number.to_be_bytes()), [slot(1)]);
-            assert!(recall.0.lock().len() <= FUNCTIONS_MAX);
+            assert!(recall.0.read().len() <= FUNCTIONS_MAX);
         }
     }
 }
