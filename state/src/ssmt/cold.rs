@@ -23,6 +23,7 @@ use crate::{
         walk::{Answer, Sought},
     },
     trie::{
+        arena::Arena,
         levels::Levels,
         log::Log,
         node::{Child, Stamp},
@@ -196,16 +197,28 @@ impl Ssmt {
 
 /// The nodes of a shard that one page has.
 fn first_nodes(shard: &mut Shard, parts: &[Part], hasher: &Hasher) -> Sub {
-    let mut log = Log::default();
-    shard.arena.set_stamps(Stamp::of(1), Stamp::of(0));
-    let child = Updater::new(&mut shard.arena, &mut log).assemble(CUT, parts);
-    let mut roots: [Child; 1] = [child];
-    let mut levels = Levels::default();
-    levels.collect(&mut shard.arena, 0, &child, 0);
-    levels.hash(&mut (&mut shard.arena, &mut log), &mut roots, 0, hasher);
-    let [child] = roots;
+    let child = assemble(&mut shard.arena, parts, CUT, hasher);
     let node = child.node.is_stored().then(|| shard.arena.bytes(child.node));
     Sub::new(child, node)
+}
+
+/// A subtrie of its parts, by itself: its root is so many nibbles below the trie's.
+pub(super) fn assembled(parts: &[Part], depth: usize, hasher: &Hasher) -> (Arena, Child) {
+    let mut arena = Arena::default();
+    let child = assemble(&mut arena, parts, depth, hasher);
+    (arena, child)
+}
+
+fn assemble(arena: &mut Arena, parts: &[Part], depth: usize, hasher: &Hasher) -> Child {
+    let mut log = Log::default();
+    arena.set_stamps(Stamp::of(1), Stamp::of(0));
+    let child = Updater::new(arena, &mut log).assemble(depth, parts);
+    let mut roots: [Child; 1] = [child];
+    let mut levels = Levels::default();
+    levels.collect(arena, 0, &child, 0);
+    levels.hash(&mut (arena, &mut log), &mut roots, 0, hasher);
+    let [child] = roots;
+    child
 }
 
 impl FoundAccount {

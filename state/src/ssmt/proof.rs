@@ -87,7 +87,7 @@ impl Ssmt {
     ///
     /// # Errors
     ///
-    /// [`SsmtError::UnknownVersion`]; [`SsmtError::Blinded`] if the state is partial and does not hold all nodes.
+    /// [`SsmtError::UnknownVersion`]; [`SsmtError::Blinded`] if the state is partial and does not hold all nodes; [`SsmtError::Cold`].
     pub fn proof(
         &self,
         version: VersionId,

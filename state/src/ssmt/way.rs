@@ -2,9 +2,10 @@
 
 use super::{
     account::SlotValue,
+    cold::assembled,
     error::{SsmtError, TrieName},
     shard::Shard,
-    store::{FoundAccount, Ssmt, in_accounts},
+    store::{FoundAccount, Ssmt},
     top::{CUT, Top},
     version::Version,
     work::{NO_STORAGE, root_child},
@@ -31,11 +32,14 @@ impl Ssmt {
         key: B256,
     ) -> Result<(Way, Option<FoundAccount>), SsmtError> {
         let mut way = Way::new();
-        {
+        let walked = {
             let shard = self.shards[usize::from(key[0])].read();
-            self.cut_way(&version.top, &shard, key, &mut way).map_err(in_accounts)?;
+            self.cut_way(&version.top, &shard, key, &mut way).map(drop)
+        };
+        if let Err(blinded) = walked {
+            self.way_on(TrieName::Accounts, key, blinded, &mut way)?;
         }
-        Ok((way, self.find_account(version, key)?))
+        Ok((way, self.find_account_anywhere(version, key)?))
     }
 
     /// The way to a slot by the hash of its key, and its value.
@@ -68,10 +72,33 @@ impl Ssmt {
             return Ok((way, value));
         }
         let child = root_child(found.storage.root, &found.storage_root);
-        let visit = |depth, rlp| way.push((depth, Bytes::copy_from_slice(rlp)));
-        let found = walk::trace(&home.arena, child, 0, &key[..], visit).map_err(in_storage)?;
-        let value = value(found);
+        let visit = |depth, rlp: &[u8]| way.push((depth, Bytes::copy_from_slice(rlp)));
+        let walked = walk::trace(&home.arena, child, 0, &key[..], visit).map(value);
+        drop(home);
+        let value = match walked {
+            Ok(value) => value,
+            Err(blinded) => {
+                self.way_on(TrieName::Storage(account), key, blinded, &mut way)?;
+                self.find_slot_anywhere(account, found, key)?
+            }
+        };
         Ok((way, value))
+    }
+
+    /// Goes on in the store, if there is one, where a way leads out of memory. What is read there is not kept.
+    fn way_on(&self, trie: TrieName, key: B256, blinded: Blinded, way: &mut Way) -> Result<(), SsmtError> {
+        let Some(cold) = &self.cold else { return Err(SsmtError::Blinded { trie, path: blinded.path }) };
+        let mut depth = blinded.path.len();
+        loop {
+            let parts = cold.parts(trie, &key[..], depth)?;
+            let (arena, child) = assembled(&parts, depth, &self.hasher);
+            let visit = |depth, rlp: &[u8]| way.push((depth, Bytes::copy_from_slice(rlp)));
+            match walk::trace(&arena, child, depth, &key[..], visit) {
+                Ok(_) => return Ok(()),
+                Err(Blinded { path }) if path.len() > depth => depth = path.len(),
+                Err(Blinded { path }) => return Err(SsmtError::Blinded { trie, path }),
+            }
+        }
     }
 
     /// The way through a trie that is cut into shards; `shard` is the key's.

@@ -44,7 +44,8 @@ impl Ssmt {
     /// # Errors
     ///
     /// [`SsmtError::UnknownVersion`]; [`SsmtError::CodeMissing`]; [`SsmtError::WrongRoot`] if the changes do not lead to
-    /// `post_root`; [`SsmtError::Blinded`] if the parent itself is partial and lacks nodes.
+    /// `post_root`; [`SsmtError::Blinded`] if the parent itself is partial and lacks nodes;
+    /// [`SsmtError::Cold`].
     pub fn witness(
         &self,
         parent: VersionId,
@@ -57,7 +58,8 @@ impl Ssmt {
         let version = versions.get(parent)?;
         let mut codes = Vec::with_capacity(touched.codes.len());
         for hash in &touched.codes {
-            codes.push(self.code(*hash).ok_or(SsmtError::CodeMissing { hash: *hash })?.original_bytes());
+            codes
+                .push(self.find_code(*hash)?.ok_or(SsmtError::CodeMissing { hash: *hash })?.original_bytes());
         }
         let keys = keys_of(touched, changes);
         let mut state = BTreeSet::new();
@@ -171,7 +173,7 @@ impl Ssmt {
         }
         let way = match trie {
             TrieName::Accounts => self.account_way(version, key)?.0,
-            TrieName::Storage(account) => match self.find_account(version, account)? {
+            TrieName::Storage(account) => match self.find_account_anywhere(version, account)? {
                 Some(found) => self.storage_way(account, &found, key)?.0,
                 None => Vec::new(),
             },

@@ -3,13 +3,16 @@
 use crate::{
     drafts::{DRAFTED, tell, told},
     model::{Threads, World},
+    nodes::Nodes,
+    proofs::check as check_proof,
     random::{SEED, number, random_hasher},
     versions::{Known, Versions},
+    witnesses::replays,
 };
 use alloy_primitives::{Address, B256, U256, keccak256};
 use citius_io::{SimConfig, SimDisk};
 use citius_state::{
-    MemoryState, ReadError, StateKey, StateReader,
+    ChangeSet, MemoryState, ReadError, StateKey, StateReader, Touched,
     cold::{BlockId, StoreConfig},
     durable::{DurableConfig, DurableState},
     ssmt::{SsmtConfig, SsmtReader, VersionId},
@@ -122,6 +125,7 @@ impl Sequence {
         } else {
             trie.seal(parent.version, &changes).unwrap()
         };
+        self.check_witness(parent.version, &parent.state, &changes, sealed.root);
         let mut state = parent.state.clone();
         state.apply(&changes);
         let known = Known::new(sealed.version, Some(parent.version), state);
@@ -136,6 +140,30 @@ impl Sequence {
         self.all.push((block, parent_hash, known.state.clone()));
         self.blocks.insert(sealed.version, block);
         self.versions.push(known);
+    }
+
+    /// Whoever has a block's witness alone comes to the same root, whatever of it was on the disk.
+    fn check_witness(
+        &mut self,
+        parent: VersionId,
+        state: &MemoryState,
+        changes: &Arc<ChangeSet>,
+        root: B256,
+    ) {
+        let Self { random, what, world, state: durable, .. } = self;
+        if random.random_bool(0.7) {
+            return;
+        }
+        let mut touched = Touched::default();
+        for _ in 0..random.random_range(0..8) {
+            let address = *world.addresses.choose(random).unwrap();
+            touched.accounts.insert(address);
+            touched.slots.insert((address, *world.slots.choose(random).unwrap()));
+        }
+        let witness = durable.ssmt().witness(parent, &touched, changes, root, vec![]);
+        let witness = witness.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let before = durable.ssmt().root(parent).unwrap();
+        assert!(replays(before, &witness.state, &touched, state, changes, root, what), "{what}");
     }
 
     fn set_head(&mut self, head: VersionId) {
@@ -169,6 +197,15 @@ impl Sequence {
         versions.check(state.ssmt(), world, random, what);
         let mut known = versions.known.clone();
         known.shuffle(random);
+        if let Some(known) = known.first().filter(|_| random.random_bool(0.3)) {
+            let nodes = Nodes::of(&known.state);
+            for _ in 0..3 {
+                let address = *world.addresses.choose(random).unwrap();
+                let slots = [(); 2].map(|()| *world.slots.choose(random).unwrap());
+                let proof = state.ssmt().proof(known.version, address, &slots).unwrap();
+                check_proof(&proof, &known.state, &nodes, what);
+            }
+        }
         for known in known.iter().take(3) {
             let reader = state.ssmt().reader(known.version).unwrap();
             let reader = if random.random_bool(0.3) { reader.blocking() } else { reader };

@@ -21,7 +21,7 @@ fn trie(config: &SsmtConfig) -> Ssmt {
 }
 
 /// A proof says what plain maps say, has the nodes that `alloy-trie` has, and convinces its verifier and ours.
-fn check(proof: &AccountProof, state: &MemoryState, nodes: &Nodes, what: &str) {
+pub(crate) fn check(proof: &AccountProof, state: &MemoryState, nodes: &Nodes, what: &str) {
     let root = state_root(state);
     let account = state.account(proof.address).unwrap();
     let Account { balance, nonce, code_hash } = account.unwrap_or_default();

@@ -21,7 +21,7 @@ fn rebuilt(root: B256, nodes: &[Bytes]) -> Result<Arc<Ssmt>, SsmtError> {
 }
 
 /// Reads and seals what a witness was made for. `Ok(false)` if something was missing, and that was said.
-fn replays(
+pub(crate) fn replays(
     root: B256,
     nodes: &[Bytes],
     touched: &Touched,
