@@ -1,7 +1,7 @@
 //! The command line: what may be asked, and how answers and errors leave the process.
 
 use crate::commands::{
-    self, HashBenchArgs, ReplayArgs, StateArgs, StressArgs, TableArgs, TopologyArgs, Verdict,
+    self, HashBenchArgs, ReplayArgs, SoakArgs, StateArgs, StressArgs, TableArgs, TopologyArgs, Verdict,
 };
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ Examples:
   citius replay blocks/                   Execute recorded blocks, and check them
   citius stress                           Execute the standard workloads
   citius stress --kind erc20 --json erc20.json
+  citius soak --datadir state/            Execute blocks over a state on disk
   citius state root genesis.json          The state root of a genesis file
   citius table --blocks blocks/           What is gained, as a Markdown table
 
@@ -29,6 +30,7 @@ struct Cli {
 enum Command {
     HashBench(HashBenchArgs),
     Replay(ReplayArgs),
+    Soak(SoakArgs),
     State(StateArgs),
     Stress(StressArgs),
     Table(TableArgs),
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
         Command::HashBench(args) => commands::hash_bench(&args),
         Command::Replay(args) => commands::replay(&args),
+        Command::Soak(args) => commands::soak(&args),
         Command::State(args) => commands::state(&args),
         Command::Stress(args) => commands::stress(&args),
         Command::Table(args) => commands::table(&args),

@@ -130,8 +130,36 @@ impl Executor {
         self.engine(chain).execute_block(reader, Arc::clone(block), &options)
     }
 
+    /// An engine for blocks of a chain, one at a time, each over a reader of its own. It learns from blocks.
+    #[must_use]
+    pub fn blocks_of(&self, chain: &ChainSpec) -> BlockRunner {
+        let config = EngineConfig { learns_from_blocks: true, ..self.config.clone() };
+        BlockRunner { engine: Engine::new(chain.clone(), Arc::clone(&self.pool), config) }
+    }
+
     fn engine(&self, chain: &ChainSpec) -> Engine {
         Engine::new(chain.clone(), Arc::clone(&self.pool), self.config.clone())
+    }
+}
+
+/// Executes blocks one at a time.
+#[derive(Debug)]
+pub struct BlockRunner {
+    engine: Engine,
+}
+
+impl BlockRunner {
+    /// Executes a block.
+    #[must_use]
+    pub fn execute(
+        &self,
+        reader: Arc<dyn StateReader>,
+        block: &Arc<Block>,
+        strategy: StrategyChoice,
+    ) -> Executed {
+        let options = ExecuteOptions { strategy, ..ExecuteOptions::default() };
+        let (verdict, metrics) = self.engine.measure_block(reader, Arc::clone(block), &options);
+        Executed { verdict, metrics }
     }
 }
 

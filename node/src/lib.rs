@@ -9,6 +9,7 @@
 //!   [`compare`] says whether results are equal;
 //! - [`hashing`] has messages hashed by the processor and by devices in turns;
 //! - [`roots`] are a block's roots and the trie before it, [`roots_contest`] takes the time up to the state root;
+//! - [`soak`] executes blocks over a state on disk;
 //! - [`limits`] is what perfect scheduling would make of a block;
 //! - [`leaves`] reads states from files;
 //! - [`streams`] makes one sequence of consecutive blocks;
@@ -32,4 +33,5 @@ pub mod recorded;
 pub mod report;
 pub mod roots;
 pub mod roots_contest;
+pub mod soak;
 pub mod streams;

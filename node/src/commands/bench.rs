@@ -1,4 +1,4 @@
-use super::{measure_args::MeasureArgs, output, progress::Progress};
+use super::{measure_args::RunArgs, output, progress::Progress};
 use crate::{
     configs::ssmt_config,
     contest::{self, Contest, ContestSettings},
@@ -40,7 +40,7 @@ pub(super) struct Placement {
 
 impl Bench {
     /// Resolves the plan and prints it, starts all threads, and pins this one.
-    pub(super) fn start(args: &MeasureArgs) -> Result<Self> {
+    pub(super) fn start(args: &RunArgs, repeat: usize) -> Result<Self> {
         let profile = ProfileSource::from_argument(args.profile.as_deref());
         let report = resolve(MachineSource::ThisMachine, profile).context("cannot plan this machine")?;
         let plan = match args.threads {
@@ -59,7 +59,7 @@ impl Bench {
         workers.extend(executor.pin_caller());
         let placement = Placement { workers, data_pool: data_pool_placement };
         output::print(&placement.summary())?;
-        let (strategy, repeat) = (args.strategy, args.repeat);
+        let strategy = args.strategy;
         Ok(Self { plan, placement, executor, data_pool, strategy, repeat, contests: Cell::new(0) })
     }
 

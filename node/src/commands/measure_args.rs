@@ -8,9 +8,9 @@ pub(super) const THREADS_MAX: u64 = 1 << 13;
 /// Most repetitions.
 const REPEAT_MAX: u64 = 1_000_000;
 
-/// Options of the commands that measure.
+/// Options of the commands that execute.
 #[derive(Debug, Args)]
-pub(super) struct MeasureArgs {
+pub(super) struct RunArgs {
     /// Threads that work during a block, the caller included, 1 to 8192; may exceed the cores, which are then shared
     /// [default: the plan's workers]
     #[arg(long, value_name = "N", value_parser = whole_number::<usize, 1, THREADS_MAX>)]
@@ -19,11 +19,6 @@ pub(super) struct MeasureArgs {
     /// How blocks are executed: auto, serial, optimistic or partitioned
     #[arg(long, value_name = "STRATEGY", default_value = "auto")]
     pub(super) strategy: StrategyChoice,
-
-    /// Interleaved repetitions, of which medians are taken; multiples of six have each runner in each place equally
-    /// often
-    #[arg(long, value_name = "R", default_value = "6", value_parser = whole_number::<usize, 1, REPEAT_MAX>)]
-    pub(super) repeat: usize,
 
     /// Hardware profile: a shipped one's name or a TOML file [default: picked for this machine]
     #[arg(long, value_name = "PROFILE")]
@@ -35,6 +30,18 @@ pub(super) struct MeasureArgs {
 
     #[command(flatten)]
     pub(super) devices: DeviceArgs,
+}
+
+/// Options of the commands that measure.
+#[derive(Debug, Args)]
+pub(super) struct MeasureArgs {
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+
+    /// Interleaved repetitions, of which medians are taken; multiples of six have each runner in each place equally
+    /// often
+    #[arg(long, value_name = "R", default_value = "6", value_parser = whole_number::<usize, 1, REPEAT_MAX>)]
+    pub(super) repeat: usize,
 }
 
 /// Options of the commands that measure whatever they are given.

@@ -9,6 +9,7 @@ mod output;
 mod progress;
 mod recorded_blocks;
 mod replay;
+mod soak;
 mod state;
 mod stress;
 mod table;
@@ -17,6 +18,7 @@ mod workload_blocks;
 
 pub(crate) use hash_bench::{HashBenchArgs, hash_bench};
 pub(crate) use replay::{ReplayArgs, replay};
+pub(crate) use soak::{SoakArgs, soak};
 pub(crate) use state::{StateArgs, state};
 pub(crate) use stress::{StressArgs, stress};
 pub(crate) use table::{TableArgs, table};

@@ -72,13 +72,13 @@ struct Report<'a> {
 }
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict> {
-    output::with_report(args.measure.json.as_deref(), |file| run(args, file))
+    output::with_report(args.measure.run.json.as_deref(), |file| run(args, file))
 }
 
 fn run(args: &ReplayArgs, file: Option<&JsonFile>) -> Result<Verdict> {
     let chain = chain::from_argument(&args.chain)?;
     let folders = block_folders(&args.folders)?;
-    let bench = Bench::start(&args.measure)?;
+    let bench = Bench::start(&args.measure.run, args.measure.repeat)?;
     let mut blocks = RecordedBlocks::load(&bench, chain, &folders)?;
     if let Some(out) = &args.out {
         check_names(&blocks)?;

@@ -79,7 +79,7 @@ struct Report<'a> {
 }
 
 pub(crate) fn stress(args: &StressArgs) -> Result<Verdict> {
-    output::with_report(args.measure.json.as_deref(), |file| run(args, file))
+    output::with_report(args.measure.run.json.as_deref(), |file| run(args, file))
 }
 
 fn run(args: &StressArgs, file: Option<&JsonFile>) -> Result<Verdict> {
@@ -87,7 +87,7 @@ fn run(args: &StressArgs, file: Option<&JsonFile>) -> Result<Verdict> {
     for spec in &specs {
         spec.validate()?;
     }
-    let bench = Bench::start(&args.measure)?;
+    let bench = Bench::start(&args.measure.run, args.measure.repeat)?;
     let runs_of = |spec: &WorkloadSpec| if args.mode.stream { 1 } else { spec.blocks as usize };
     let progress = Progress::new(specs.iter().map(runs_of).sum::<usize>() * bench.repeat);
     let (mut entries, mut streams) = (Vec::new(), Vec::new());

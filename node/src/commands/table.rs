@@ -86,13 +86,13 @@ struct Measured {
 }
 
 pub(crate) fn table(args: &TableArgs) -> Result<Verdict> {
-    output::with_report(args.measure.json.as_deref(), |file| run(args, file))
+    output::with_report(args.measure.run.json.as_deref(), |file| run(args, file))
 }
 
 fn run(args: &TableArgs, file: Option<&JsonFile>) -> Result<Verdict> {
     let chain = chain::from_argument(&args.chain)?;
     let folders = block_folders(&args.blocks)?;
-    let bench = Bench::start(&args.measure)?;
+    let bench = Bench::start(&args.measure.run, args.measure.repeat)?;
     let mut measured = Measured::default();
     generated(&bench, &specs(args.shrink), &mut measured)?;
     if !folders.is_empty() {

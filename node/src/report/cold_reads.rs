@@ -20,7 +20,8 @@ pub struct ColdReads {
 
 impl ColdReads {
     /// Those of a block.
-    pub(super) fn of(metrics: &BlockMetrics) -> Self {
+    #[must_use]
+    pub fn of(metrics: &BlockMetrics) -> Self {
         Self {
             parked: metrics.parked,
             parks: metrics.parks,
@@ -32,7 +33,7 @@ impl ColdReads {
     }
 
     /// Adds those of another block.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.parked += other.parked;
         self.parks += other.parks;
         self.reads_waited_for += other.reads_waited_for;
@@ -42,7 +43,8 @@ impl ColdReads {
     }
 
     /// A line of the total; none where there were no such reads.
-    pub(super) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         if *self == Self::default() {
             return String::new();
         }
