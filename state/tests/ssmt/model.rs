@@ -174,7 +174,10 @@ pub(crate) fn from_nothing(state: &MemoryState) -> ChangeSet {
 /// Destroyed, and made again as it was.
 fn made_anew(state: &MemoryState, address: Address, account: Account) -> AccountChange {
     let slots = state.slots(address).filter(|(_, after)| !after.is_zero());
-    let storage = slots.map(|(slot, after)| SlotChange { slot, before: U256::ZERO, after }).collect();
+    let mut storage: Vec<SlotChange> =
+        slots.map(|(slot, after)| SlotChange { slot, before: U256::ZERO, after }).collect();
+    // One seed, one change set: maps have no order.
+    storage.sort_unstable_by_key(|slot| slot.slot);
     AccountChange { address, before: Some(account), after: Some(account), storage_wiped: true, storage }
 }
 
