@@ -17,7 +17,7 @@
 //! already, and a sync has nothing to do but data.
 
 use super::{error::ColdError, file::OpenFile, page::PAGE_BYTES};
-use citius_io::{Completion, Disk, DiskError, FileId, OpenMode, Operation, Queue, Request};
+use citius_io::{Buffer, Completion, Disk, DiskError, FileId, OpenMode, Operation, Queue, Request};
 use std::{fmt, sync::Arc};
 use twox_hash::XxHash3_64;
 
@@ -86,7 +86,12 @@ pub(crate) struct Journal {
     /// A write or a sync failed: nothing is accepted any more.
     failed: bool,
     syncs: u64,
+    /// What the last group was written out of: fresh memory would cost a fault for each of its pages.
+    spare: Option<Buffer>,
 }
+
+/// Memory that is kept for the next group at most.
+const SPARE_BYTES_MAX: usize = 4 << 20;
 
 /// A file of the ring.
 #[derive(Debug)]
@@ -145,6 +150,7 @@ impl Journal {
             needed: from,
             failed: false,
             syncs: 0,
+            spare: None,
         };
         for slot in 0..journal.slots.len() {
             journal.slots[slot].segment = match journal.read_head(slot)? {
@@ -225,13 +231,16 @@ impl Journal {
         };
         let first_page = if self.slots[slot].segment == Some(self.next.segment) { self.next.page } else { 0 };
         let head = (self.next.page - first_page) as usize * PAGE_BYTES;
-        let mut buffer = self.disk.buffers().take(head + pages as usize * PAGE_BYTES);
-        buffer.fill(0);
+        let mut buffer = self.buffer(head + pages as usize * PAGE_BYTES);
+        buffer[..head].fill(0);
         if head > 0 {
             self.write_head(&mut buffer[..PAGE_BYTES]);
         }
+        buffer[head + bytes..].fill(0);
         let chain = self.write_group(&mut buffer[head..], records);
-        self.complete(slot, Operation::Write { offset: first_page * PAGE_BYTES as u64, buffer })?;
+        let offset = first_page * PAGE_BYTES as u64;
+        let written = self.complete(slot, Operation::Write { offset, buffer })?;
+        self.spare = written.buffer.filter(|buffer| buffer.capacity() <= SPARE_BYTES_MAX);
         self.slots[slot].segment = Some(self.next.segment);
         if durability == Durability::Synced {
             self.complete(slot, Operation::Sync)?;
@@ -274,6 +283,22 @@ impl Journal {
             return Err(ColdError::Budget { needed, budget: self.bytes_max });
         }
         Ok(())
+    }
+
+    /// A buffer of so many bytes, which hold anything.
+    fn buffer(&mut self, bytes: usize) -> Buffer {
+        match self.spare.take().filter(|spare| spare.capacity() >= bytes) {
+            Some(mut spare) => {
+                spare.resize(bytes);
+                spare
+            }
+            None => {
+                // Groups are seldom of one size: there is room for one that is a little larger.
+                let mut buffer = self.disk.buffers().take(bytes + bytes / 2);
+                buffer.resize(bytes);
+                buffer
+            }
+        }
     }
 
     /// The file for a segment, made if there is none.
@@ -467,6 +492,7 @@ impl Journal {
 
     /// Writes a group to a buffer, and gives its checksum.
     fn write_group<R: AsRef<[u8]>>(&self, target: &mut [u8], records: &[R]) -> u64 {
+        target[..GROUP_HEAD].fill(0);
         target[8..11].copy_from_slice(&GROUP_MAGIC);
         target[11] = VERSION;
         let Position { segment, sequence, chain, .. } = self.next;

@@ -71,7 +71,13 @@ pub struct Store {
 struct Open {
     journal: Journal,
     line: Line,
+    /// What the last records were written to, for the next ones.
+    records: Vec<Vec<u8>>,
 }
+
+/// Records whose memory is kept at most, each of at most so many bytes.
+const RECORDS_KEPT: usize = 4;
+const RECORD_BYTES_KEPT: usize = 2 << 20;
 
 /// What the file of pages holds, as of the last checkpoint.
 #[derive(Debug, Clone, Copy, Default)]
@@ -216,7 +222,7 @@ impl Store {
         let store = Self {
             _lock: lock,
             config,
-            journal: Mutex::new(Open { journal, line }),
+            journal: Mutex::new(Open { journal, line, records: Vec::new() }),
             sizes: Mutex::new(Sizes::of(&pages)),
             pages: Mutex::new(pages),
             shared: Shared::new(disk, file, superblock, config.page_cache_bytes),
@@ -287,13 +293,17 @@ impl Store {
             return open.line.follow(last.hash);
         }
         open.line.check(&blocks)?;
-        let record = |block: &Arc<BlockRecord>| {
-            let mut record = Vec::new();
-            block.write(&mut record);
-            record
-        };
-        let records: Vec<Vec<u8>> = blocks.iter().map(record).collect();
-        open.journal.append(&records, self.config.durability)?;
+        let mut records = std::mem::take(&mut open.records);
+        records.resize_with(blocks.len(), Vec::new);
+        for (record, block) in records.iter_mut().zip(&blocks) {
+            record.clear();
+            block.write(record);
+        }
+        let appended = open.journal.append(&records, self.config.durability);
+        records.retain(|record| record.capacity() <= RECORD_BYTES_KEPT);
+        records.truncate(RECORDS_KEPT);
+        open.records = records;
+        appended?;
         let behind = open.journal.next();
         for block in blocks {
             open.line.push(block, behind);
