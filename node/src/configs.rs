@@ -2,8 +2,8 @@
 
 use citius_engine::EngineConfig;
 use citius_io::{Backend, DiskConfig};
-use citius_state::{cold::StoreConfig, ssmt::SsmtConfig};
-use citius_topology::{Plan, profile::IoBackend};
+use citius_state::{cold::StoreConfig, durable::DurableConfig, ssmt::SsmtConfig};
+use citius_topology::{HistoryPlan, Plan, profile::IoBackend};
 
 /// The bounds of an engine on the plan's workers; what the plan does not say is as usual.
 #[must_use]
@@ -36,6 +36,18 @@ pub fn store_config(plan: &Plan) -> StoreConfig {
         journal_bytes_max: plan.storage.journal_bytes_max,
         page_cache_bytes: plan.memory_parts.page_cache_bytes,
         ..StoreConfig::default()
+    }
+}
+
+/// A state in the plan's memory and on its disk. Checkpoints are made as often as by default.
+#[must_use]
+pub fn durable_config(plan: &Plan) -> DurableConfig {
+    let HistoryPlan { reorg_depth_blocks, retention_blocks } = plan.history;
+    DurableConfig {
+        store: store_config(plan),
+        ssmt: ssmt_config(plan),
+        retained_blocks: u64::from(retention_blocks.saturating_sub(reorg_depth_blocks)),
+        ..DurableConfig::default()
     }
 }
 
@@ -83,7 +95,7 @@ mod tests {
             "[memory]\nflat_cache_mib = 3\npage_cache_mib = 5\n\
              [storage]\npage_file_gb = 7\njournal_mib = 33\njournal_segment_mib = 11\n\
              io_backend = 'uring'\nio_queue_depth = 13\nio_sqpoll = true\n\
-             [history]\nreorg_depth_blocks = 17\n\
+             [history]\nreorg_depth_blocks = 17\nretention_blocks = 31\n\
              [execution]\nparked_per_worker_max = 19\nreads_per_worker_max = 23\nprefetch_entries_max = 29",
         );
         let engine = engine_config(&plan);
@@ -92,6 +104,7 @@ mod tests {
         assert_eq!(numbers, [19, 23, 29]);
         let trie = ssmt_config(&plan);
         assert_eq!((trie.history, trie.flat_cache_bytes), (17, 3 << 20));
+        assert_eq!(durable_config(&plan).retained_blocks, 31 - 17);
         let store = store_config(&plan);
         assert_eq!((store.page_bytes_max, store.page_cache_bytes), (7_000_000_000, 5 << 20));
         assert_eq!((store.journal_bytes_max, store.segment_bytes), (33 << 20, 11 << 20));

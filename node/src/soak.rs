@@ -3,7 +3,7 @@
 
 use crate::{
     clock, compare,
-    configs::{disk_config, ssmt_config, store_config},
+    configs::{disk_config, durable_config},
     execution::{Executed, Executor},
     report::ColdReads,
     roots::changes_from_nothing,
@@ -154,11 +154,7 @@ pub fn run(
     workload: Workload,
     mut on_block: impl FnMut(),
 ) -> Result<SoakReport, SoakError> {
-    let config = DurableConfig {
-        store: store_config(plan),
-        ssmt: ssmt_config(plan),
-        checkpoint_every: settings.checkpoint_every,
-    };
+    let config = DurableConfig { checkpoint_every: settings.checkpoint_every, ..durable_config(plan) };
     let disk = empty_disk(&settings.directory, plan)?;
     let backend = disk.capabilities().backend;
     let mut state = workload.genesis;

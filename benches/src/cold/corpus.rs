@@ -154,6 +154,7 @@ fn at_budget(
             ..SsmtConfig::default()
         },
         checkpoint_every: 3,
+        ..DurableConfig::default()
     };
     let state = ground.open_at(directory, config)?;
     let mut parent = first();

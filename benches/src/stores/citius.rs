@@ -171,14 +171,15 @@ impl DurableContender {
         let (disk, _) = open_disk(&ground.directory, &DiskConfig::default())?;
         let cache_bytes = (ground.cache_mib as u64) << 20;
         let config = DurableConfig {
-            store: StoreConfig { page_cache_bytes: cache_bytes / 2, ..StoreConfig::default() },
+            store: StoreConfig { page_cache_bytes: cache_bytes / 8 * 7, ..StoreConfig::default() },
             ssmt: SsmtConfig {
                 history: HISTORY,
-                flat_cache_bytes: cache_bytes / 4,
-                node_bytes_max: cache_bytes / 4,
+                flat_cache_bytes: cache_bytes / 16,
+                node_bytes_max: cache_bytes / 16,
                 ..SsmtConfig::default()
             },
             checkpoint_every: ground.checkpoint_every as usize,
+            ..DurableConfig::default()
         };
         let threads = Threads::unpinned().map_err(|error| StoresError::Peer(error.to_string()))?;
         let workers = Arc::clone(&threads.two) as Arc<dyn Workers>;

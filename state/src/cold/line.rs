@@ -101,9 +101,14 @@ impl Line {
         self.base == Some(id)
     }
 
-    /// The last block with at most this number on the way to the last of all; none if none is there.
-    pub(crate) fn up_to(&self, number: u64) -> Option<BlockId> {
-        self.way_to(self.last.hash).into_iter().rev().map(Pending::id).find(|id| id.number <= number)
+    /// The last block with at most this number on the way to one; none if none is there.
+    pub(crate) fn up_to(&self, hash: B256, number: u64) -> Option<BlockId> {
+        self.way_to(hash).into_iter().rev().map(Pending::id).find(|id| id.number <= number)
+    }
+
+    /// A block that is there.
+    pub(crate) fn record(&self, hash: B256) -> Option<&Arc<BlockRecord>> {
+        self.pending.iter().rev().map(|pending| &pending.block).find(|block| block.hash == hash)
     }
 
     /// The blocks from the checkpoint up to one, and where the journal goes on behind them. Groups stay whole: it may be fewer.
@@ -208,8 +213,11 @@ mod tests {
         assert_eq!(through(&line, 0x12), Some((vec![10, 11, 12], 4)));
         assert_eq!(through(&line, 0xb2), Some((vec![10, 11, 12], 4)));
         assert_eq!(through(&line, 0x13), Some((vec![10, 11, 12, 13], 5)));
-        assert_eq!(line.up_to(12).map(|id| id.hash), Some(B256::repeat_byte(0x12)));
-        assert_eq!(line.up_to(9), None);
+        let up_to = |hash, number| line.up_to(B256::repeat_byte(hash), number).map(|id| id.hash[0]);
+        assert_eq!([up_to(0x13, 12), up_to(0xb2, 12), up_to(0xb2, 99)], [Some(0x12), Some(0xb2), Some(0xb2)]);
+        assert_eq!([up_to(0x13, 9), up_to(9, 12)], [None, None]);
+        assert_eq!(line.record(B256::repeat_byte(0xb2)).map(|block| block.number), Some(12));
+        assert!(line.record(B256::repeat_byte(9)).is_none());
     }
 
     #[test]

@@ -329,16 +329,23 @@ impl Store {
     /// [`ColdError::WrongRoot`] if the pages would not have the block's root, [`ColdError::Budget`], [`ColdError::Damaged`]: the
     /// last checkpoint stands then. [`ColdError::Disk`]: no more checkpoints are made ([`ColdError::Failed`]).
     pub fn checkpoint(&self, through: u64, hasher: &Hasher) -> Result<bool, ColdError> {
-        self.checkpoint_at(|line| line.up_to(through).map(|block| block.hash), hasher)
+        self.checkpoint_at(|line| line.up_to(line.last().hash, through).map(|block| block.hash), hasher)
     }
 
-    /// Brings the blocks on the way to one from the journal to the pages, as [`Store::checkpoint`] does.
+    /// Brings the blocks on the way to one, with numbers of `through` at most, from the journal to the pages, as
+    /// [`Store::checkpoint`] does.
     ///
     /// # Errors
     ///
     /// As [`Store::checkpoint`].
-    pub fn checkpoint_to(&self, block: B256, hasher: &Hasher) -> Result<bool, ColdError> {
-        self.checkpoint_at(|_| Some(block), hasher)
+    pub fn checkpoint_on(&self, way_to: B256, through: u64, hasher: &Hasher) -> Result<bool, ColdError> {
+        self.checkpoint_at(|line| line.up_to(way_to, through).map(|block| block.hash), hasher)
+    }
+
+    /// A block that no checkpoint has taken: what it changed, with all values before and after.
+    #[must_use]
+    pub fn record(&self, hash: B256) -> Option<Arc<BlockRecord>> {
+        self.journal.lock().line.record(hash).cloned()
     }
 
     fn checkpoint_at(

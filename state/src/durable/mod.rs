@@ -30,11 +30,19 @@ pub struct DurableConfig {
     pub ssmt: SsmtConfig,
     /// Blocks that no reorganisation reaches any more, from which on they are brought to the pages; 0 to do so only when asked to.
     pub checkpoint_every: usize,
+    /// Blocks that stay in the journal although no reorganisation reaches them any more, with all values before and after
+    /// ([`Store::record`]), while it has room for them. What was written since stays in memory, too.
+    pub retained_blocks: u64,
 }
 
 impl Default for DurableConfig {
     fn default() -> Self {
-        Self { store: StoreConfig::default(), ssmt: SsmtConfig::default(), checkpoint_every: 64 }
+        Self {
+            store: StoreConfig::default(),
+            ssmt: SsmtConfig::default(),
+            checkpoint_every: 64,
+            retained_blocks: 0,
+        }
     }
 }
 
@@ -54,6 +62,7 @@ struct Inner {
     hasher: Arc<Hasher>,
     /// The blocks of versions, those before the checkpoint's left out.
     blocks: Mutex<BTreeMap<VersionId, BlockId>>,
+    retained_blocks: u64,
     /// Held while a checkpoint is made.
     making: Mutex<()>,
     /// Held while blocks are kept, and the head is moved: nothing is kept that was given up.
@@ -84,6 +93,7 @@ impl DurableState {
             store,
             hasher,
             blocks: Mutex::new(known),
+            retained_blocks: config.retained_blocks,
             making: Mutex::default(),
             moving: Mutex::default(),
         };
@@ -157,8 +167,9 @@ impl DurableState {
             match self.inner.store.append(vec![Arc::clone(&record)]) {
                 Ok(()) => break,
                 Err(error @ ColdError::Budget { .. }) => {
-                    // The journal before the last checkpoint is needed until there is another one.
-                    if !self.inner.checkpoint()? {
+                    // The journal before the last checkpoint is needed until there is another one. What is only retained
+                    // has to go.
+                    if !self.inner.checkpoint(0)? {
                         return Err(error.into());
                     }
                 }
@@ -187,13 +198,13 @@ impl DurableState {
         Ok(())
     }
 
-    /// Brings to the pages, now, what no reorganisation reaches any more. Whether there was anything to do.
+    /// Brings to the pages, now, what no reorganisation reaches any more and is not retained. Whether there was anything to do.
     ///
     /// # Errors
     ///
     /// As [`Store::checkpoint`].
     pub fn checkpoint(&self) -> Result<bool, SsmtError> {
-        self.inner.checkpoint()
+        self.inner.checkpoint(self.inner.retained_blocks)
     }
 
     /// What went wrong with the last checkpoint that was made in the background.
@@ -223,18 +234,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Blocks of the journal that no reorganisation reaches any more.
+    /// Blocks of the journal that no reorganisation reaches any more, and that are not retained.
     fn ripe(&self) -> u64 {
         let oldest = self.ssmt.oldest();
         let number = self.blocks.lock().get(&oldest).map_or(0, |block| block.number);
-        number.saturating_sub(self.store.checkpoint_block().0.number)
+        number.saturating_sub(self.retained_blocks).saturating_sub(self.store.checkpoint_block().0.number)
     }
 
-    fn checkpoint(&self) -> Result<bool, SsmtError> {
+    /// Leaves so many blocks in the journal behind those that a reorganisation may reach.
+    fn checkpoint(&self, retained_blocks: u64) -> Result<bool, SsmtError> {
         let _making = self.making.lock();
         let oldest = self.ssmt.oldest();
         let Some(block) = self.blocks.lock().get(&oldest).copied() else { return Ok(false) };
-        if !self.store.checkpoint_to(block.hash, &self.hasher)? {
+        let Some(through) = block.number.checked_sub(retained_blocks) else { return Ok(false) };
+        if !self.store.checkpoint_on(block.hash, through, &self.hasher)? {
             return Ok(false);
         }
         let (stored, _) = self.store.checkpoint_block();
@@ -254,6 +267,6 @@ impl Work for Inner {
     }
 
     fn work(&self) -> Result<(), SsmtError> {
-        self.checkpoint().map(|_| ())
+        self.checkpoint(self.retained_blocks).map(|_| ())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     drafts::{DRAFTED, tell, told},
-    model::{Threads, World},
+    model::{Threads, World, state_root},
     nodes::Nodes,
     proofs::check as check_proof,
     random::{SEED, number, random_hasher},
@@ -12,7 +12,7 @@ use crate::{
 use alloy_primitives::{Address, B256, U256, keccak256};
 use citius_io::{SimConfig, SimDisk};
 use citius_state::{
-    ChangeSet, MemoryState, ReadError, StateKey, StateReader, Touched,
+    Account, AccountChange, ChangeSet, MemoryState, ReadError, SlotChange, StateKey, StateReader, Touched,
     cold::{BlockId, StoreConfig},
     durable::{DurableConfig, DurableState},
     ssmt::{SsmtConfig, SsmtReader, VersionId},
@@ -62,6 +62,8 @@ struct Sequence {
     blocks: BTreeMap<VersionId, BlockId>,
     /// All blocks that ever were, with their parents' hashes and the states after them.
     all: Vec<(BlockId, B256, MemoryState)>,
+    /// The greatest number that the oldest version's block ever had.
+    oldest: u64,
 }
 
 fn open(disk: &SimDisk, config: &DurableConfig, random: &mut ChaCha8Rng) -> DurableState {
@@ -90,6 +92,7 @@ impl Sequence {
                 ..SsmtConfig::default()
             },
             checkpoint_every: *[0, 0, 1].choose(&mut random).unwrap(),
+            retained_blocks: *[0, 0, 1, 3].choose(&mut random).unwrap(),
         };
         let disk = SimDisk::new(SimConfig { seed, ..SimConfig::default() });
         let state = open(&disk, &config, &mut random);
@@ -98,7 +101,8 @@ impl Sequence {
         let blocks = BTreeMap::from([(state.ssmt().head(), zero)]);
         let all = vec![(zero, B256::ZERO, MemoryState::complete())];
         let what = format!("CITIUS_SEED={seed} CITIUS_CASES=1");
-        let mut sequence = Self { random, what, world, disk, config, state, versions, blocks, all };
+        let mut sequence =
+            Self { random, what, world, disk, config, state, versions, blocks, all, oldest: 0 };
         sequence.seal(0, BlockId { number: 0, hash: keccak256([1]) });
         let genesis = sequence.versions.known[1].version;
         sequence.set_head(genesis);
@@ -173,7 +177,7 @@ impl Sequence {
     }
 
     fn open_again(self) -> Self {
-        let Self { mut random, what, world, disk, config, state, all, .. } = self;
+        let Self { mut random, what, world, disk, config, state, all, oldest, .. } = self;
         drop(state);
         let state = open(&disk, &config, &mut random);
         let mut known = Vec::new();
@@ -188,7 +192,7 @@ impl Sequence {
         assert_eq!(state.block_of(head).unwrap(), state.store().last(), "{what}: another head");
         assert!(known.is_sorted_by_key(|known| known.version), "{what}: blocks come in their order");
         let versions = Versions::of(known, head, config.ssmt.history);
-        Self { random, what, world, disk, config, state, versions, blocks, all }
+        Self { random, what, world, disk, config, state, versions, blocks, all, oldest }
     }
 
     /// Compares the versions, as they are read at once and by readers.
@@ -230,6 +234,23 @@ impl Sequence {
         }
     }
 
+    /// What is retained is there, as it was, on the way to the head.
+    fn check_retained(&mut self) {
+        let Self { what, state, all, oldest, config, .. } = self;
+        // After an opening another head may be the last, and what is kept begin before what was the oldest.
+        *oldest = state.block_of(state.ssmt().oldest()).unwrap().number.max(*oldest);
+        let mut wanted = state.head().1.hash;
+        while let Some((block, parent, after)) = all.iter().find(|(block, ..)| block.hash == wanted) {
+            if block.hash.is_zero() || block.number + config.retained_blocks <= *oldest {
+                break;
+            }
+            let record = state.store().record(block.hash);
+            let record = record.unwrap_or_else(|| panic!("{what}: block {} is not retained", block.number));
+            assert_eq!((record.parent, record.root), (*parent, state_root(after)), "{what}");
+            wanted = *parent;
+        }
+    }
+
     fn run(mut self, done: &mut Done) {
         for number in 1..self.random.random_range(4..25) {
             let index = self.pick();
@@ -251,6 +272,7 @@ impl Sequence {
                 done.openings += 1;
             }
             assert_eq!(self.state.checkpoint_error(), None, "{}, step {number}", self.what);
+            self.check_retained();
             self.check(done);
         }
         done.evicted += self.state.ssmt().evictions().nodes;
@@ -271,7 +293,56 @@ fn states_over_stores_are_those_of_plain_maps() {
     if cases >= 100 {
         let Done { evicted, page_reads, waits, checkpoints, openings, blocks } = done;
         for count in [evicted, page_reads, waits, checkpoints, openings, blocks] {
-            assert!(count > cases, "{count} is not enough to tell anything");
+            assert!(count > cases / 2, "{count} is not enough to tell anything");
         }
     }
+}
+
+/// A thread remembers where an account's slots begin, until there is another checkpoint.
+#[test]
+fn large_storage_is_found_where_the_last_checkpoint_has_it() {
+    const SLOTS: u64 = 300;
+    let config = DurableConfig {
+        ssmt: SsmtConfig { history: 0, flat_cache_bytes: 0, node_bytes_max: 0, ..SsmtConfig::default() },
+        checkpoint_every: 0,
+        ..DurableConfig::default()
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(SEED);
+    let state = open(&SimDisk::new(SimConfig::default()), &config, &mut random);
+    let address = Address::repeat_byte(7);
+    let account = Account { nonce: 1, ..Account::EMPTY };
+    let mut values = vec![U256::ZERO; SLOTS as usize];
+    let (mut parent, mut reads) = (B256::ZERO, 0);
+    for number in 1..=6_u64 {
+        let mut storage = Vec::new();
+        for slot in 0..SLOTS {
+            if number == 1 || random.random_bool(0.2) {
+                let (before, after) = (values[slot as usize], U256::from(1_000 * number + slot));
+                storage.push(SlotChange { slot: U256::from(slot), before, after });
+                values[slot as usize] = after;
+            }
+        }
+        let before = (number > 1).then_some(account);
+        let change =
+            AccountChange { address, before, after: Some(account), storage_wiped: number == 1, storage };
+        let changes = Arc::new(ChangeSet { accounts: vec![change], codes: Vec::new() });
+        let sealed = state.ssmt().seal(state.ssmt().head(), &changes).unwrap();
+        let block = BlockId { number, hash: keccak256([number as u8]) };
+        state.keep(sealed.version, block, parent).unwrap();
+        state.set_head(sealed.version).unwrap();
+        parent = block.hash;
+        assert!(state.checkpoint().unwrap());
+        // Lets go of what is stored.
+        let nothing = Arc::new(ChangeSet::default());
+        let next = state.ssmt().seal(state.ssmt().head(), &nothing).unwrap().version;
+        let reader = state.ssmt().reader(next).unwrap();
+        for slot in 0..SLOTS {
+            let (value, has_waited) = wait_for(&reader, || reader.storage(address, U256::from(slot)));
+            assert_eq!(value, values[slot as usize], "block {number}, slot {slot}");
+            reads += u64::from(has_waited);
+        }
+        drop(reader);
+        state.ssmt().discard(next).unwrap();
+    }
+    assert!(reads > 10, "{reads} reads of the disk");
 }
