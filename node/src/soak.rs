@@ -157,7 +157,7 @@ pub fn run(
     let config = DurableConfig { checkpoint_every: settings.checkpoint_every, ..durable_config(plan) };
     let disk = empty_disk(&settings.directory, plan)?;
     let backend = disk.capabilities().backend;
-    let mut state = workload.genesis;
+    let mut state = Arc::new(workload.genesis);
     let first = workload.blocks.first().map_or(1, |block| block.header.number);
     let before = workload.blocks.first().map(|block| block.header.parent_hash).unwrap_or_default();
     let mut last = BlockId { number: first.saturating_sub(1), hash: before };
@@ -185,17 +185,22 @@ pub fn run(
             runner.execute(Arc::new(durable.reader()?), &block, settings.strategy);
         let execute_ns = clock::nanoseconds(begun.elapsed());
 
+        let in_memory = Arc::clone(&state) as Arc<dyn StateReader>;
         let begun = Instant::now();
-        let expected = runner.execute(Arc::new(state.clone()), &block, StrategyChoice::Serial).verdict;
+        let expected = runner.execute(in_memory, &block, StrategyChoice::Serial).verdict;
         let memory_ns = clock::nanoseconds(begun.elapsed());
-        let mut mismatch = compare::verdicts(&expected, &verdict);
+        let mismatch = compare::verdicts(&expected, &verdict);
         let Ok(outcome) = &expected else {
             let error = format!("refused: {}", mismatch.unwrap_or_else(|| format!("{expected:?}")));
             blocks.push(refused(&block, error));
             break;
         };
-        let executed = verdict.as_ref().unwrap_or(outcome);
-        let changes = Arc::new(executed.changes.clone());
+        if let Some(mismatch) = mismatch {
+            // Nothing of it is kept.
+            blocks.push(refused(&block, mismatch));
+            break;
+        }
+        let changes = Arc::new(outcome.changes.clone());
 
         let (head, _) = durable.head();
         let begun = Instant::now();
@@ -206,12 +211,11 @@ pub fn run(
         let keep_ns = clock::nanoseconds(begun.elapsed());
         durable.set_head(sealed.version)?;
 
-        let in_memory = memory.seal(memory.head(), &Arc::new(outcome.changes.clone()))?;
+        let in_memory = memory.seal(memory.head(), &changes)?;
         memory.set_head(in_memory.version)?;
-        if sealed.root != in_memory.root {
-            let difference = format!("state root {}, in memory {}", sealed.root, in_memory.root);
-            mismatch = mismatch.or(Some(difference));
-        }
+        let mismatch = (sealed.root != in_memory.root)
+            .then(|| format!("state root {}, in memory {}", sealed.root, in_memory.root));
+        let state = Arc::make_mut(&mut state);
         state.apply(&outcome.changes);
         state.set_block_hash(id.number, id.hash);
         durable.ssmt().set_block_hash(id.number, id.hash);
@@ -237,9 +241,11 @@ pub fn run(
     let background = durable.checkpoint_error().map(|error| format!("a checkpoint failed: {error}"));
     let begun = Instant::now();
     drop(durable);
-    let found_again = look_again(&disk, &config, executor, last, memory.root(memory.head())?);
+    let root = memory.root(memory.head())?;
+    let found_again = look_again(&disk, &config, executor, last, root);
     let reopen_ns = clock::nanoseconds(begun.elapsed());
-    let found_again = background.or(found_again?).or_else(|| verify(&disk, &config).err());
+    let found_again = found_again.unwrap_or_else(|error| Some(format!("not found again: {error}")));
+    let found_again = background.or(found_again).or_else(|| verify(&disk, &config).err());
     let matches = found_again.is_none() && blocks.iter().all(|block| block.mismatch.is_none());
     Ok(SoakReport {
         workload: workload.name,

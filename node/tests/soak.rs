@@ -42,7 +42,7 @@ fn count(report: &Value, name: &str) -> u64 {
 #[test]
 fn blocks_over_a_state_on_disk_come_to_what_they_do_in_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let blocks = ["--blocks", "4", "--transactions", "300", "--accounts", "12000", "--checkpoint-every", "1"];
+    let blocks = ["--blocks", "4", "--transactions", "300", "--accounts", "40000", "--checkpoint-every", "1"];
     let (code, report, stderr) = soak(folder.path(), SMALL, &blocks);
     assert_eq!((code, &report["matches"]), (0, &Value::Bool(true)), "{report}\n{stderr}");
     assert_eq!(report["backend"], "blocking");
@@ -56,7 +56,10 @@ fn blocks_over_a_state_on_disk_come_to_what_they_do_in_memory() {
     assert!(parked > 0, "{report}");
     assert!(count(&report, "evicted_nodes") > 0, "{report}");
     assert_eq!(count(&report, "journal_syncs"), 4, "one for each block");
-    assert!(count(&report, "node_bytes") < 8 << 20, "{report}");
+    // All of it would take ten.
+    assert!(count(&report, "node_bytes") < 5 << 20, "{report}");
+    // The import makes two or three.
+    assert!(count(&report, "checkpoint") > 5, "{report}");
 
     // What is there is a store like any other.
     let state = folder.path().join("state");

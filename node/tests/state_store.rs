@@ -169,6 +169,29 @@ fn a_state_goes_from_a_file_to_a_store_to_a_snapshot_and_back() {
 }
 
 #[test]
+fn a_profile_says_how_much_of_the_disk_a_store_may_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("genesis.json"), genesis(&entries())).unwrap();
+    let profile = "name = 'small'\ndescription = 'small segments'\n[storage]\njournal_segment_mib = 1\n";
+    fs::write(at("small.toml"), profile).unwrap();
+    let journal_bytes = |datadir: &str, more: &[&str]| {
+        let (source, datadir) = (at("genesis.json"), at(datadir));
+        json_of(&[&["import", text(&source), "--datadir", text(&datadir)], more].concat());
+        let stats = json_of(&[&["stats", "--datadir", text(&datadir)], more].concat());
+        stats["journal_bytes"].as_u64().unwrap()
+    };
+    let small = at("small.toml");
+    assert_eq!(journal_bytes("a", &["--profile", text(&small)]), 1 << 20);
+    assert_eq!(journal_bytes("b", &[]), 64 << 20);
+    let datadir = at("c");
+    let (source, none) = (at("genesis.json"), at("none.toml"));
+    let arguments = ["import", text(&source), "--datadir", text(&datadir), "--profile", text(&none)];
+    let (code, _, stderr) = state(&arguments);
+    assert!(code == 2 && stderr.contains("none.toml"), "{code}: {stderr}");
+}
+
+#[test]
 fn what_cannot_be_imported_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -178,16 +178,15 @@ impl EvmStream {
         }
     }
 
-    /// A call of a contract has been executed, as the executor's execution with this number, that loaded these accounts and slots.
+    /// A call of a contract has been executed that loaded these accounts and slots.
     pub(super) fn remember<'a>(
         &self,
         tx: &crate::block::Outline,
         sender: Address,
-        execution: u32,
         loaded: impl Iterator<Item = (&'a Address, &'a revm::state::Account)>,
     ) {
         let (Some(ahead), Some(function)) = (self.ahead(), tx.function()) else { return };
-        if !ahead.recall.is_due(function, execution) {
+        if !ahead.recall.is_due(function) {
             return;
         }
         // Whoever sends is asked for anyway.

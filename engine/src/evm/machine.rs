@@ -40,8 +40,6 @@ pub(crate) struct EvmLocal<W: View<EvmStream>> {
     /// The segment whose environment is set.
     segment: Option<u32>,
     spec: SpecId,
-    /// Transactions that it executed, of which some are remembered.
-    executions: u32,
 }
 
 // SAFETY: an EVM is not `Send` only because revm's shared memory buffer is an `Rc`. All clones of that `Rc` live
@@ -265,7 +263,7 @@ impl Vm for EvmStream {
             precompiles: EvmPrecompiles::new(spec, self.chain().precompiles().into()),
             frame_stack: FrameStack::new_prealloc(8),
         };
-        EvmLocal { evm, segment: None, spec, executions: 0 }
+        EvmLocal { evm, segment: None, spec }
     }
 
     fn rebind<W: View<Self>>(self: &Arc<Self>, local: &mut EvmLocal<W>) {
@@ -498,8 +496,7 @@ impl EvmStream {
         {
             let tx = &prepared.block.transactions[*index];
             let loaded = local.evm.ctx.journaled_state.inner.state.iter();
-            local.executions = local.executions.wrapping_add(1);
-            self.remember(tx.outline(), tx.env().caller, local.executions, loaded);
+            self.remember(tx.outline(), tx.env().caller, loaded);
         }
         local.evm.ctx.journaled_state.reset();
         local.shrink_memory();

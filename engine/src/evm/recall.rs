@@ -3,6 +3,7 @@ use alloy_primitives::map::HashMap;
 use citius_state::StateKey;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What the last executions of each function of a contract read, so that the next one's reads can be asked for ahead. It
 /// decides what is likely to be there in time, and nothing else.
@@ -15,7 +16,10 @@ pub(crate) struct Recall(RwLock<HashMap<Function, Remembered>>);
 /// What one function read.
 #[derive(Debug, Default)]
 struct Remembered {
+    /// Executions that were noted.
     runs: u32,
+    /// All.
+    calls: AtomicU32,
     keys: SmallVec<[(StateKey, u8); 8]>,
 }
 
@@ -36,15 +40,18 @@ impl Recall {
     /// What a call of this function will read, as far as that can be told.
     pub(crate) fn likely(&self, function: Function) -> SmallVec<[StateKey; KEYS_MAX]> {
         let all = self.0.read();
-        let Some(Remembered { runs, keys }) = all.get(&function) else { return SmallVec::new() };
+        let Some(Remembered { runs, keys, .. }) = all.get(&function) else { return SmallVec::new() };
         // Of a single run all of it may come again.
         keys.iter().filter(|(_, mark)| *mark >= MARK_LIKELY || *runs == 1).map(|(key, _)| *key).collect()
     }
 
-    /// Whether an execution of this function is to be noted, which is the executor's execution with this number.
-    pub(crate) fn is_due(&self, function: Function, execution: u32) -> bool {
-        execution.is_multiple_of(NOTED_OF)
-            || self.0.read().get(&function).is_none_or(|remembered| remembered.runs < RUNS_ALL)
+    /// Whether an execution of this function is to be noted.
+    pub(crate) fn is_due(&self, function: Function) -> bool {
+        self.0.read().get(&function).is_none_or(|remembered| {
+            // Relaxed: a counter.
+            let calls = remembered.calls.fetch_add(1, Ordering::Relaxed);
+            remembered.runs < RUNS_ALL || calls.is_multiple_of(NOTED_OF)
+        })
     }
 
     /// An execution of this function read these.
@@ -54,7 +61,7 @@ impl Recall {
         if all.len() >= FUNCTIONS_MAX && !all.contains_key(&function) {
             all.clear();
         }
-        let Remembered { runs, keys } = all.entry(function).or_default();
+        let Remembered { runs, keys, .. } = all.entry(function).or_default();
         *runs = runs.saturating_add(1);
         keys.retain(|(key, mark)| {
             match read.iter().position(|read| read == key) {
@@ -109,10 +116,10 @@ mod tests {
     fn of_functions_that_are_known_some_executions_are_noted() {
         let recall = Recall::default();
         for execution in 1..=RUNS_ALL {
-            assert!(recall.is_due(CALL, execution), "{execution}");
+            assert!(recall.is_due(CALL), "{execution}");
             recall.note(CALL, [slot(1)]);
         }
-        assert_eq!((0..8 * NOTED_OF).filter(|execution| recall.is_due(CALL, *execution)).count(), 8);
+        assert_eq!((0..8 * NOTED_OF).filter(|_| recall.is_due(CALL)).count(), 8);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(crate) struct SoakArgs {
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
 
-    /// Blocks that no reorganisation reaches any more, from which on they are brought to the pages
+    /// Blocks that no reorganisation reaches any more, and that the profile does not retain, from which on they are brought to the pages
     #[arg(long, value_name = "N", default_value = "64", value_parser = whole_number::<usize, 1, 1_000_000>)]
     checkpoint_every: usize,
 

@@ -112,7 +112,7 @@ impl Shared {
         // Relaxed: a counter.
         own.hits.store(thread.ways.hits(), Ordering::Relaxed);
         Ok(match next? {
-            Some(next) => Looked::OnDisk(Begun { walk, view: Arc::clone(thread.ways.view(self)), next }),
+            Some(next) => Looked::OnDisk(Begun { walk, view: Arc::clone(thread.ways.held(self)), next }),
             None => match walk.into_answer() {
                 Some(answer) => Looked::Found(answer),
                 None => unreachable!("it needed no page any more"),
@@ -127,6 +127,7 @@ impl Shared {
         {
             let mut thread = self.asking.threads.get_or_default().thread.lock();
             let Begun { walk, view, next } = begun;
+            debug_assert_eq!(walk.checkpoint(), view.superblock.checkpoint);
             self.wait_for(&mut thread, next, Goal { walk, view, tell });
             // Many at once: each time that the disk is told costs as much as a short transaction.
             if thread.backlog.len() >= SENT_TOGETHER {
@@ -208,7 +209,7 @@ impl Shared {
             };
             let account = walk.account();
             walk.give(page)?;
-            ways.note(number, page, account, walk);
+            ways.note(number, page, account, walk, self.pages_of_thread);
         }
         Ok(None)
     }

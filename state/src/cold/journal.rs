@@ -191,6 +191,12 @@ impl Journal {
         self.slots.len() as u64 * self.segment_pages * PAGE_BYTES as u64
     }
 
+    /// Bytes of the segments from the first that is needed to that which is written.
+    pub(crate) fn needed_bytes(&self) -> u64 {
+        let segments = self.next.segment.saturating_sub(self.needed.segment) + 1;
+        segments * self.segment_pages * PAGE_BYTES as u64
+    }
+
     /// Records before a position are needed no more.
     pub(crate) fn release(&mut self, before: Position) {
         self.needed = before;

@@ -1,7 +1,10 @@
 //! The blocks of the journal that are not in the pages.
 
 use super::{block::BlockRecord, error::ColdError, journal::Position, store::BlockId};
-use alloy_primitives::{B256, map::B256Set};
+use alloy_primitives::{
+    B256,
+    map::{B256Map, B256Set},
+};
 use std::{collections::VecDeque, sync::Arc};
 
 /// Blocks as they were appended. Each stands on another one, or on the checkpoint's: a tree, of which the last block and its ancestors
@@ -11,6 +14,8 @@ pub(crate) struct Line {
     /// The checkpoint's block; none where the store never had one, and the first block may be any.
     base: Option<BlockId>,
     pending: VecDeque<Pending>,
+    /// The same by their hashes.
+    records: B256Map<Arc<BlockRecord>>,
     last: BlockId,
 }
 
@@ -30,7 +35,7 @@ impl Pending {
 impl Line {
     pub(crate) fn new(base: Option<BlockId>) -> Self {
         let last = base.unwrap_or(BlockId { number: 0, hash: B256::ZERO });
-        Self { base, pending: VecDeque::new(), last }
+        Self { base, pending: VecDeque::new(), records: B256Map::default(), last }
     }
 
     /// The last block.
@@ -68,6 +73,7 @@ impl Line {
     /// Takes in a block that was appended. The journal goes on behind its group there.
     pub(crate) fn push(&mut self, block: Arc<BlockRecord>, behind: Position) {
         self.last = block.id();
+        self.records.insert(block.hash, Arc::clone(&block));
         self.pending.push_back(Pending { block, behind });
     }
 
@@ -88,8 +94,8 @@ impl Line {
     ///
     /// [`ColdError::WrongRoot`] if it is there with another root.
     pub(crate) fn has(&self, block: &BlockRecord) -> Result<bool, ColdError> {
-        match self.pending.iter().rev().find(|pending| pending.id() == block.id()) {
-            Some(Pending { block: known, .. }) if known.root != block.root => {
+        match self.records.get(&block.hash).filter(|known| known.id() == block.id()) {
+            Some(known) if known.root != block.root => {
                 Err(ColdError::WrongRoot { expected: known.root, found: block.root })
             }
             known => Ok(known.is_some()),
@@ -108,7 +114,7 @@ impl Line {
 
     /// A block that is there.
     pub(crate) fn record(&self, hash: B256) -> Option<&Arc<BlockRecord>> {
-        self.pending.iter().rev().map(|pending| &pending.block).find(|block| block.hash == hash)
+        self.records.get(&hash)
     }
 
     /// The blocks from the checkpoint up to one, and where the journal goes on behind them. Groups stay whole: it may be fewer.
@@ -126,6 +132,11 @@ impl Line {
         }
         let behind = way.get(taken.checked_sub(1)?)?.behind;
         Some((way[..taken].iter().map(|pending| Arc::clone(&pending.block)).collect(), behind))
+    }
+
+    /// The blocks from the checkpoint to the last.
+    pub(crate) fn way(&self) -> Vec<BlockId> {
+        self.way_to(self.last.hash).into_iter().map(Pending::id).collect()
     }
 
     /// The blocks from the checkpoint to one.
@@ -150,6 +161,7 @@ impl Line {
         let mut known = B256Set::from_iter([base.hash]);
         self.pending
             .retain(|Pending { block, .. }| known.contains(&block.parent) && known.insert(block.hash));
+        self.records.retain(|hash, _| *hash != base.hash && known.contains(hash));
         if !known.contains(&self.last.hash) {
             self.last = base;
         }

@@ -8,7 +8,7 @@ use super::{
     prefix::Prefix,
     record::{AccountRecord, Record, Slot, Storage},
     view::{Shared, View},
-    walk::{Answer, Sought},
+    walk::{Answer, Sought, check_step},
 };
 use crate::{
     ssmt::{
@@ -56,7 +56,7 @@ impl Shared {
         let place = Prefix::of(&whole, nibbles as u8);
         match trie {
             TrieName::Accounts => match view.superblock.accounts {
-                Some(tree) => self.parts_of::<AccountRecord>(tree.page, &place),
+                Some(tree) => self.parts_of::<AccountRecord>(view, tree.page, &place),
                 None => Ok(Vec::new()),
             },
             TrieName::Storage(account) => match self.storage(view, &account)? {
@@ -65,7 +65,7 @@ impl Shared {
                     let slots = slots.iter().filter(|slot| place.leads_to(&slot.key));
                     Ok(slots.map(Slot::part).collect())
                 }
-                Storage::Pages(tree) => self.parts_of::<Slot>(tree.page, &place),
+                Storage::Pages(tree) => self.parts_of::<Slot>(view, tree.page, &place),
                 Storage::Blinded(_) => Err(ColdError::Blinded { key: account, nibbles: 64 }),
             },
         }
@@ -94,12 +94,16 @@ impl Shared {
 
     fn parts_of<R: Record + AsPart>(
         &self,
+        view: &View,
         first: PageNumber,
         place: &Prefix,
     ) -> Result<Vec<Part>, ColdError> {
         let mut number = first;
+        let mut pages = 0;
         loop {
             let page = self.page(number)?;
+            pages += 1;
+            check_step(&page, number, view.superblock.checkpoint, pages)?;
             match Items::open(&page, number, R::KIND)?.below::<R>(place)? {
                 Below::Page(below) => number = below,
                 Below::Items(items) => {

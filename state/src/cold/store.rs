@@ -282,9 +282,14 @@ impl Store {
     pub fn append(&self, blocks: Vec<Arc<BlockRecord>>) -> Result<(), ColdError> {
         let mut open = self.journal.lock();
         let Some(last) = blocks.last().map(|block| block.id()) else { return Ok(()) };
-        let mut new = Vec::with_capacity(blocks.len());
+        let superblock = self.shared.superblock();
+        let mut new: Vec<Arc<BlockRecord>> = Vec::with_capacity(blocks.len());
         for block in blocks {
-            if !open.line.is_base(block.id()) && !open.line.has(&block)? {
+            let is_base = open.line.is_base(block.id());
+            if is_base && superblock.id() == block.id() && superblock.root != block.root {
+                return Err(ColdError::WrongRoot { expected: superblock.root, found: block.root });
+            }
+            if !is_base && !open.line.has(&block)? && new.iter().all(|other| other.id() != block.id()) {
                 new.push(block);
             }
         }
@@ -340,6 +345,17 @@ impl Store {
     /// As [`Store::checkpoint`].
     pub fn checkpoint_on(&self, way_to: B256, through: u64, hasher: &Hasher) -> Result<bool, ColdError> {
         self.checkpoint_at(|line| line.up_to(way_to, through).map(|block| block.hash), hasher)
+    }
+
+    /// The blocks from the checkpoint to the last one.
+    pub(crate) fn way(&self) -> Vec<BlockId> {
+        self.journal.lock().line.way()
+    }
+
+    /// Bytes of the journal's segments whose records are needed, and of all that it may have.
+    pub(crate) fn journal_use(&self) -> (u64, u64) {
+        let open = self.journal.lock();
+        (open.journal.needed_bytes(), self.config.journal_bytes_max)
     }
 
     /// A block that no checkpoint has taken: what it changed, with all values before and after.

@@ -7,6 +7,7 @@ use super::{
     page::{PAGE_BYTES, Page, PageNumber},
     superblock::Superblock,
     walk::{Answer, Sought, Walk},
+    ways::pages_of_thread,
 };
 use citius_io::{Disk, DiskError, Operation, Queue, Request};
 use parking_lot::{Mutex, RwLock};
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     reads: AtomicU64,
     hits: AtomicU64,
     pub(super) asking: Asking,
+    /// Pages that each thread remembers.
+    pub(super) pages_of_thread: usize,
 }
 
 impl Shared {
@@ -59,17 +62,19 @@ impl Shared {
         cache_bytes: u64,
     ) -> Self {
         let pages = (cache_bytes / (PAGE_BYTES as u64 + OVERHEAD)).max(1);
+        let pages = usize::try_from(pages).unwrap_or(usize::MAX);
         Self {
             disk,
             file,
             view: RwLock::new(Arc::new(View { superblock })),
             checkpoint: AtomicU64::new(superblock.checkpoint),
             older: Mutex::default(),
-            cache: Cache::new(usize::try_from(pages).unwrap_or(usize::MAX)),
+            cache: Cache::new(pages),
             queues: Mutex::default(),
             reads: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             asking: Asking::default(),
+            pages_of_thread: pages_of_thread(pages),
         }
     }
 

@@ -131,18 +131,10 @@ impl Walk {
     /// [`ColdError::Damaged`] if the page is none that could be there; [`ColdError::Blinded`].
     pub(crate) fn give(&mut self, page: &Page) -> Result<(), ColdError> {
         let (sought, Some(number)) = (self.sought, self.next()) else { return Ok(()) };
-        if page.checkpoint() > self.checkpoint {
-            return Err(ColdError::content(number, "it is from a later checkpoint"));
-        }
         if !matches!(self.stage, Stage::Parts(..)) {
             self.pages += 1;
-            if self.pages > PAGES_MAX {
-                return Err(ColdError::content(
-                    number,
-                    "the way to it has more pages than a key has nibbles",
-                ));
-            }
         }
+        check_step(page, number, self.checkpoint, self.pages)?;
         self.stage = match (sought, &mut self.stage) {
             (Sought::Account(key), Stage::Accounts(_)) => {
                 match lookup::<AccountRecord>(page, number, &key)? {
@@ -207,6 +199,22 @@ impl Walk {
             _ => None,
         }
     }
+}
+
+/// Whether a page can be on a way in a checkpoint, as the one with this number, from 1 on.
+pub(crate) fn check_step(
+    page: &Page,
+    number: PageNumber,
+    checkpoint: u64,
+    pages: u8,
+) -> Result<(), ColdError> {
+    if page.checkpoint() > checkpoint {
+        return Err(ColdError::content(number, "it is from a later checkpoint"));
+    }
+    if pages > PAGES_MAX {
+        return Err(ColdError::content(number, "the way to it has more pages than a key has nibbles"));
+    }
+    Ok(())
 }
 
 /// What a page has for a key.

@@ -10,7 +10,9 @@ use alloy_primitives::B256;
 use std::sync::Arc;
 
 /// Pages at most, each in the one place that its number gives it.
-const PAGES: usize = 1 << 10;
+const PAGES_MAX: usize = 1 << 10;
+/// Of the pages in the cache that all threads share, the part that one thread remembers at most beside it.
+const OF_CACHE: usize = 64;
 /// Accounts with storage on pages of its own, likewise.
 const TREES: usize = 1 << 8;
 
@@ -26,6 +28,11 @@ pub(super) struct Ways {
     hits: u64,
 }
 
+/// Pages that each thread remembers beside a cache of so many.
+pub(super) fn pages_of_thread(cached: usize) -> usize {
+    (cached / OF_CACHE).clamp(1, PAGES_MAX)
+}
+
 impl Ways {
     /// The last checkpoint. Of an older one everything is forgotten.
     pub(super) fn view(&mut self, shared: &Shared) -> &Arc<View> {
@@ -34,6 +41,11 @@ impl Ways {
             self.trees.fill(None);
             self.view = None;
         }
+        self.held(shared)
+    }
+
+    /// The checkpoint that everything here is of, which may be the last no more.
+    pub(super) fn held(&mut self, shared: &Shared) -> &Arc<View> {
         self.view.get_or_insert_with(|| shared.view())
     }
 
@@ -54,12 +66,19 @@ impl Ways {
     }
 
     fn page(&self, number: PageNumber) -> Option<&Arc<Page>> {
-        let (known, page) = self.pages.get(page_place(number))?.as_ref()?;
+        let (known, page) = self.pages.get(page_place(number, self.pages.len()))?.as_ref()?;
         (*known == number).then_some(page)
     }
 
     /// Takes note of a page that was walked through. `account` is the one that was looked for there, to find its slots.
-    pub(super) fn note(&mut self, number: PageNumber, page: &Arc<Page>, account: Option<B256>, walk: &Walk) {
+    pub(super) fn note(
+        &mut self,
+        number: PageNumber,
+        page: &Arc<Page>,
+        account: Option<B256>,
+        walk: &Walk,
+        room: usize,
+    ) {
         if self.checkpoint() != Some(walk.checkpoint()) || walk.next().is_none() || walk.is_in_parts() {
             return;
         }
@@ -73,9 +92,9 @@ impl Ways {
             // A page that leads to another one of its kind.
             _ => {
                 if self.pages.is_empty() {
-                    self.pages = vec![None; PAGES].into_boxed_slice();
+                    self.pages = vec![None; room].into_boxed_slice();
                 }
-                self.pages[page_place(number)] = Some((number, Arc::clone(page)));
+                self.pages[page_place(number, room)] = Some((number, Arc::clone(page)));
             }
         }
     }
@@ -97,8 +116,8 @@ impl Ways {
 }
 
 /// Neighbours have places beside one another.
-fn page_place(number: PageNumber) -> usize {
-    number.0 as usize % PAGES
+fn page_place(number: PageNumber, places: usize) -> usize {
+    number.0 as usize % places.max(1)
 }
 
 /// Keys are hashes.

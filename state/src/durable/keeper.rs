@@ -76,7 +76,13 @@ impl Shared {
             if work.is_due(every) {
                 let worked = catch_unwind(AssertUnwindSafe(|| work.work()));
                 let error = worked.unwrap_or_else(|panic| Err(told(&*panic).into())).err();
-                self.state.lock().error = error;
+                let mut state = self.state.lock();
+                // What made it fail first says more than that it failed.
+                let is_known =
+                    matches!(&error, Some(SsmtError::Cold(cold)) if matches!(**cold, ColdError::Failed));
+                if !is_known || state.error.is_none() {
+                    state.error = error;
+                }
             }
         }
     }

@@ -14,9 +14,9 @@ use crate::{
     cold::{BlockId, BlockRecord, ColdError, Opened, Store, StoreConfig},
     ssmt::{Ssmt, SsmtConfig, SsmtError, SsmtReader, VersionId},
 };
-use alloy_primitives::B256;
+use alloy_primitives::{B256, map::B256Set};
 use citius_hashing::Hasher;
-use citius_io::Disk;
+use citius_io::{Disk, DiskError};
 use keeper::{Keeper, Work};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
@@ -85,6 +85,7 @@ impl DurableState {
     ) -> Result<Self, SsmtError> {
         let Opened { store, blocks } = Store::open(disk, config.store, random)?;
         let store = Arc::new(store);
+        let history = config.ssmt.history as u64;
         let ssmt = Arc::new(Ssmt::over(Arc::clone(&store), config.ssmt, Arc::clone(&hasher), workers)?);
         let (base, _) = store.checkpoint_block();
         let known = BTreeMap::from([(ssmt.head(), base)]);
@@ -97,10 +98,20 @@ impl DurableState {
             making: Mutex::default(),
             moving: Mutex::default(),
         };
-        for block in blocks {
-            inner.seal_again(&block)?;
-        }
         let last = inner.store.last();
+        let way: B256Set = inner.store.way().into_iter().map(|block| block.hash).collect();
+        for block in blocks {
+            let is_on_way = way.contains(&block.hash);
+            if !is_on_way && !inner.is_kept(block.parent) {
+                // It stands on what was given up on the way to the last one.
+                continue;
+            }
+            let version = inner.seal_again(&block)?;
+            // Versions that the last one has too far behind it are not kept meanwhile either.
+            if is_on_way && block.number.saturating_add(history) <= last.number {
+                inner.ssmt.set_head(version)?;
+            }
+        }
         if let Some(version) = inner.version_of(last.hash) {
             inner.ssmt.set_head(version)?;
         }
@@ -166,7 +177,7 @@ impl DurableState {
         loop {
             match self.inner.store.append(vec![Arc::clone(&record)]) {
                 Ok(()) => break,
-                Err(error @ ColdError::Budget { .. }) => {
+                Err(error) if is_for_want_of_room(&error) => {
                     // The journal before the last checkpoint is needed until there is another one. What is only retained
                     // has to go.
                     if !self.inner.checkpoint(0)? {
@@ -204,7 +215,7 @@ impl DurableState {
     ///
     /// As [`Store::checkpoint`].
     pub fn checkpoint(&self) -> Result<bool, SsmtError> {
-        self.inner.checkpoint(self.inner.retained_blocks)
+        self.inner.checkpoint(self.inner.retained())
     }
 
     /// What went wrong with the last checkpoint that was made in the background.
@@ -221,7 +232,7 @@ impl Inner {
     }
 
     /// Seals a block of the journal.
-    fn seal_again(&self, block: &BlockRecord) -> Result<(), SsmtError> {
+    fn seal_again(&self, block: &BlockRecord) -> Result<VersionId, SsmtError> {
         let parent = self.version_of(block.parent);
         // The first of all stands on nothing.
         let parent = parent.or_else(|| self.blocks.lock().first_key_value().map(|(version, _)| *version));
@@ -231,14 +242,25 @@ impl Inner {
             return Err(SsmtError::WrongRoot { expected: block.root, found: sealed.root });
         }
         self.blocks.lock().insert(sealed.version, block.id());
-        Ok(())
+        Ok(sealed.version)
+    }
+
+    /// Whether the version of a block is there, and kept.
+    fn is_kept(&self, hash: B256) -> bool {
+        self.version_of(hash).is_some_and(|version| self.ssmt.root(version).is_ok())
+    }
+
+    /// Blocks that are retained: half of them where the journal begins to be full.
+    fn retained(&self) -> u64 {
+        let (needed, most) = self.store.journal_use();
+        if needed >= most / 4 * 3 { self.retained_blocks / 2 } else { self.retained_blocks }
     }
 
     /// Blocks of the journal that no reorganisation reaches any more, and that are not retained.
     fn ripe(&self) -> u64 {
         let oldest = self.ssmt.oldest();
         let number = self.blocks.lock().get(&oldest).map_or(0, |block| block.number);
-        number.saturating_sub(self.retained_blocks).saturating_sub(self.store.checkpoint_block().0.number)
+        number.saturating_sub(self.retained()).saturating_sub(self.store.checkpoint_block().0.number)
     }
 
     /// Leaves so many blocks in the journal behind those that a reorganisation may reach.
@@ -261,12 +283,21 @@ impl Inner {
     }
 }
 
+/// Whether a checkpoint may make room.
+fn is_for_want_of_room(error: &ColdError) -> bool {
+    match error {
+        ColdError::Budget { .. } => true,
+        ColdError::Disk(error) => matches!(**error, DiskError::Full { .. }),
+        _ => false,
+    }
+}
+
 impl Work for Inner {
     fn is_due(&self, every: usize) -> bool {
         self.ripe() >= every as u64
     }
 
     fn work(&self) -> Result<(), SsmtError> {
-        self.checkpoint(self.retained_blocks).map(|_| ())
+        self.checkpoint(self.retained()).map(|_| ())
     }
 }

@@ -1,12 +1,16 @@
 //! Commands about a store on disk.
 
 use super::super::{Verdict, number::whole_number, output, progress::Progress};
-use crate::clock;
+use crate::{
+    clock,
+    configs::{disk_config, store_config},
+};
 use alloy_primitives::B256;
 use anyhow::{Context, Result, bail};
 use citius_hashing::Hasher;
 use citius_io::{Disk, DiskConfig, open_disk};
 use citius_state::cold::{ColdError, Opened, SpaceStats, Store, StoreConfig};
+use citius_topology::{MachineSource, ProfileSource, resolve};
 use clap::Args;
 use serde::Serialize;
 use std::{
@@ -46,13 +50,47 @@ Examples:
 
 Exit codes: 0 done, 2 bad input or usage.";
 
+/// Where a store is, and how its disk is used.
+#[derive(Debug, Args)]
+pub(super) struct DatadirArgs {
+    /// The store's directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) datadir: PathBuf,
+
+    /// Hardware profile that says how much of the disk the store may take, and how the disk is read: a shipped one's name or a
+    /// TOML file [default: all of it, and the best way that works]
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+}
+
+impl DatadirArgs {
+    /// How the store and its disk are configured.
+    pub(super) fn configs(&self) -> Result<(DiskConfig, StoreConfig)> {
+        let Some(profile) = &self.profile else { return Ok(Default::default()) };
+        let profile = ProfileSource::from_argument(Some(profile));
+        let plan = resolve(MachineSource::ThisMachine, profile).context("cannot plan this machine")?.plan;
+        Ok((disk_config(&plan), store_config(&plan)))
+    }
+
+    /// Opens a store that is there.
+    fn open(&self) -> Result<Opened> {
+        let (disk, store) = self.configs()?;
+        let directory = self.datadir.display();
+        let disk = disk_of(&self.datadir, &disk)?;
+        let names = disk.names().with_context(|| format!("{directory}: cannot be read"))?;
+        if !names.iter().any(|name| name == "pages") {
+            bail!("{directory}: holds no state: expected a directory made by `citius state import`");
+        }
+        Store::open(disk, store, drawn()).with_context(|| format!("{directory}: cannot be opened"))
+    }
+}
+
 /// Read a whole store, and compute every hash again
 #[derive(Debug, Args)]
 #[command(after_help = VERIFY_EXAMPLES)]
 pub(super) struct VerifyArgs {
-    /// The store's directory
-    #[arg(long, value_name = "DIR")]
-    datadir: PathBuf,
+    #[command(flatten)]
+    at: DatadirArgs,
 
     /// Print JSON
     #[arg(long)]
@@ -63,9 +101,8 @@ pub(super) struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = STATS_EXAMPLES)]
 pub(super) struct StatsArgs {
-    /// The store's directory
-    #[arg(long, value_name = "DIR")]
-    datadir: PathBuf,
+    #[command(flatten)]
+    at: DatadirArgs,
 
     /// Print JSON
     #[arg(long)]
@@ -76,9 +113,8 @@ pub(super) struct StatsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = COMPACT_EXAMPLES)]
 pub(super) struct CompactArgs {
-    /// The store's directory
-    #[arg(long, value_name = "DIR")]
-    datadir: PathBuf,
+    #[command(flatten)]
+    at: DatadirArgs,
 
     /// Pages that are moved at a time, 1 to 16777216
     #[arg(long, value_name = "N", default_value = "16384", value_parser = whole_number::<u64, 1, 16_777_216>)]
@@ -93,9 +129,8 @@ pub(super) struct CompactArgs {
 #[derive(Debug, Args)]
 #[command(after_help = EXPORT_EXAMPLES)]
 pub(super) struct ExportArgs {
-    /// The store's directory
-    #[arg(long, value_name = "DIR")]
-    datadir: PathBuf,
+    #[command(flatten)]
+    at: DatadirArgs,
 
     /// The snapshot's directory, made if it does not exist
     #[arg(long, value_name = "DIR")]
@@ -183,32 +218,21 @@ struct ExportResult {
 }
 
 /// The disk of a directory.
-pub(super) fn disk_of(directory: &Path) -> Result<Arc<dyn Disk>> {
-    let (disk, _) = open_disk(directory, &DiskConfig::default())
-        .with_context(|| format!("{}: cannot be used", directory.display()))?;
+pub(super) fn disk_of(directory: &Path, config: &DiskConfig) -> Result<Arc<dyn Disk>> {
+    let (disk, _) =
+        open_disk(directory, config).with_context(|| format!("{}: cannot be used", directory.display()))?;
     Ok(disk)
 }
 
 /// The disk of a directory, which is made if there is none.
-pub(super) fn disk_at(directory: &Path) -> Result<Arc<dyn Disk>> {
+pub(super) fn disk_at(directory: &Path, config: &DiskConfig) -> Result<Arc<dyn Disk>> {
     fs::create_dir_all(directory).with_context(|| format!("{}: cannot be made", directory.display()))?;
-    disk_of(directory)
+    disk_of(directory, config)
 }
 
 /// A number that nobody else knows.
 pub(super) fn drawn() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-/// Opens a store that is there.
-pub(super) fn open_store(directory: &Path) -> Result<Opened> {
-    let disk = disk_of(directory)?;
-    let names = disk.names().with_context(|| format!("{}: cannot be read", directory.display()))?;
-    if !names.iter().any(|name| name == "pages") {
-        bail!("{}: holds no state: expected a directory made by `citius state import`", directory.display());
-    }
-    Store::open(disk, StoreConfig::default(), drawn())
-        .with_context(|| format!("{}: cannot be opened", directory.display()))
 }
 
 pub(super) fn print_json(result: &impl Serialize) -> Result<()> {
@@ -221,7 +245,7 @@ fn seconds(nanoseconds: u64) -> f64 {
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<Verdict> {
-    let Opened { store, .. } = open_store(&args.datadir)?;
+    let Opened { store, .. } = args.at.open()?;
     let start = Instant::now();
     let (block, root) = store.checkpoint_block();
     let pages = store.space().live_bytes / citius_io::PAGE_BYTES as u64;
@@ -290,7 +314,7 @@ impl From<SpaceStats> for SpaceResult {
 }
 
 pub(super) fn stats(args: &StatsArgs) -> Result<Verdict> {
-    let Opened { store, blocks } = open_store(&args.datadir)?;
+    let Opened { store, blocks } = args.at.open()?;
     let (block, root) = store.checkpoint_block();
     let (last, stats) = (store.last(), store.stats());
     let result = StatsResult {
@@ -322,7 +346,7 @@ pub(super) fn stats(args: &StatsArgs) -> Result<Verdict> {
 }
 
 pub(super) fn compact(args: &CompactArgs) -> Result<Verdict> {
-    let Opened { store, .. } = open_store(&args.datadir)?;
+    let Opened { store, .. } = args.at.open()?;
     let start = Instant::now();
     let before = store.space();
     let steps = (before.file_bytes.saturating_sub(before.used_bytes)) / citius_io::PAGE_BYTES as u64;
@@ -364,14 +388,14 @@ pub(super) fn compact(args: &CompactArgs) -> Result<Verdict> {
 }
 
 pub(super) fn export(args: &ExportArgs) -> Result<Verdict> {
-    let Opened { store, blocks } = open_store(&args.datadir)?;
+    let Opened { store, blocks } = args.at.open()?;
     if !blocks.is_empty() {
         eprintln!(
             "note: {} blocks of the journal are not in the pages, and not in the snapshot",
             blocks.len()
         );
     }
-    let target = disk_at(&args.out)?;
+    let target = disk_at(&args.out, &DiskConfig::default())?;
     let start = Instant::now();
     let progress = Progress::new(args.ranges.into());
     progress.say("ranges");

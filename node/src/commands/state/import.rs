@@ -2,13 +2,13 @@
 
 use super::{
     super::{Verdict, number::whole_number, output, progress::Progress},
-    datadir::{disk_at, disk_of, drawn, print_json},
+    datadir::{DatadirArgs, disk_at, disk_of, drawn, print_json},
 };
 use crate::{clock, leaves::Leaves};
 use alloy_primitives::{B256, keccak256};
 use anyhow::{Context, Result, bail};
 use citius_hashing::Hasher;
-use citius_io::Disk;
+use citius_io::{Disk, DiskConfig};
 use citius_state::{
     AccountChange, ChangeSet,
     cold::{BlockId, ColdError, Import, ImportStep, Snapshot, Store, StoreConfig},
@@ -30,6 +30,7 @@ Examples:
   citius state import --datadir state/ leaves.jsonl.zst --block 7 --block-hash 0x… --root 0x…
   citius state import --datadir state/ dump.json --block 7 --block-hash 0x…
   citius state import --datadir state/ snapshot/ --root 0x…
+  citius state import --datadir state/ genesis.json --profile reference-server
 
 What was imported is durable after each step: the same command continues after an interruption, behind the last step.
 
@@ -48,9 +49,8 @@ pub(super) struct ImportArgs {
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
 
-    /// The store's directory, made if it does not exist
-    #[arg(long, value_name = "DIR")]
-    datadir: PathBuf,
+    #[command(flatten)]
+    at: DatadirArgs,
 
     /// The number of the block after which the state is [default: as the genesis file or the snapshot says]
     #[arg(long, value_name = "N", requires = "block_hash")]
@@ -92,8 +92,11 @@ struct ImportResult {
 
 pub(super) fn import(args: &ImportArgs) -> Result<Verdict> {
     let start = Instant::now();
-    let disk = disk_at(&args.datadir)?;
-    let imported = if args.source.is_dir() { import_snapshot(args, disk)? } else { import_file(args, disk)? };
+    let (disk, config) = args.at.configs()?;
+    let disk = disk_at(&args.at.datadir, &disk)?;
+    let is_snapshot = args.source.is_dir();
+    let imported =
+        if is_snapshot { import_snapshot(args, disk, config)? } else { import_file(args, disk, config)? };
     let Imported { store, accounts, slots, continued_behind, was_done } = imported;
     let (block, root) = store.checkpoint_block();
     let space = store.space();
@@ -137,6 +140,7 @@ struct Imported {
 /// A store into which the same was imported before.
 fn done_before(
     disk: Arc<dyn Disk>,
+    config: StoreConfig,
     block: Option<BlockId>,
     root: Option<B256>,
     error: ColdError,
@@ -145,13 +149,13 @@ fn done_before(
         && block == Some(BlockId { number: *number, hash: *hash })
         && root == Some(*found)
     {
-        return Ok(Store::open(disk, StoreConfig::default(), drawn())?.store);
+        return Ok(Store::open(disk, config, drawn())?.store);
     }
     Err(error).context("cannot import")
 }
 
-fn import_snapshot(args: &ImportArgs, disk: Arc<dyn Disk>) -> Result<Imported> {
-    let source = disk_of(&args.source)?;
+fn import_snapshot(args: &ImportArgs, disk: Arc<dyn Disk>, config: StoreConfig) -> Result<Imported> {
+    let source = disk_of(&args.source, &DiskConfig::default())?;
     let name = args.source.display();
     let snapshot = Snapshot::open(source).with_context(|| format!("{name}: no snapshot that is whole"))?;
     if let Some(root) = args.root
@@ -166,17 +170,13 @@ fn import_snapshot(args: &ImportArgs, disk: Arc<dyn Disk>) -> Result<Imported> {
     let progress = Progress::new(snapshot.ranges().len());
     progress.say("ranges");
     let mut at = |done: &citius_state::cold::SnapshotProgress| progress.at(done.ranges_done as u64);
-    let imported = snapshot.import(
-        Arc::clone(&disk),
-        StoreConfig::default(),
-        drawn(),
-        args.step << 20,
-        &Hasher::cpu(),
-        &mut at,
-    );
+    let imported =
+        snapshot.import(Arc::clone(&disk), config, drawn(), args.step << 20, &Hasher::cpu(), &mut at);
     let (store, was_done) = match imported {
         Ok(store) => (store, false),
-        Err(error) => (done_before(disk, Some(snapshot.block()), Some(snapshot.root()), error)?, true),
+        Err(error) => {
+            (done_before(disk, config, Some(snapshot.block()), Some(snapshot.root()), error)?, true)
+        }
     };
     drop(progress);
     let accounts = snapshot.ranges().iter().map(|range| range.accounts).sum();
@@ -184,7 +184,7 @@ fn import_snapshot(args: &ImportArgs, disk: Arc<dyn Disk>) -> Result<Imported> {
     Ok(Imported { store, accounts, slots, continued_behind: 0, was_done })
 }
 
-fn import_file(args: &ImportArgs, disk: Arc<dyn Disk>) -> Result<Imported> {
+fn import_file(args: &ImportArgs, disk: Arc<dyn Disk>, config: StoreConfig) -> Result<Imported> {
     let mut leaves = Leaves::open(&args.source)?.with_codes();
     let source = source_of(&args.source)?;
     let given = args.block.zip(args.block_hash).map(|(number, hash)| BlockId { number, hash });
@@ -192,11 +192,11 @@ fn import_file(args: &ImportArgs, disk: Arc<dyn Disk>) -> Result<Imported> {
         bail!("{}: says nothing of a block: expected --block and --block-hash", args.source.display());
     }
     let hasher = Hasher::cpu();
-    let mut import = match Import::open(Arc::clone(&disk), StoreConfig::default(), drawn(), source) {
+    let mut import = match Import::open(Arc::clone(&disk), config, drawn(), source) {
         Ok(import) => import,
         Err(error) => {
             let root = args.root.or_else(|| leaves.stated_root());
-            let store = done_before(disk, given, root, error)?;
+            let store = done_before(disk, config, given, root, error)?;
             return Ok(Imported { store, accounts: 0, slots: 0, continued_behind: 0, was_done: true });
         }
     };
